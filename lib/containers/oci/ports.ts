@@ -1,0 +1,119 @@
+/**
+ * The four collaborators of the `oci` orchestrator (docs/adr/0002-one-container-engine.md). Each has a folder of its
+ * own with an implementation; the orchestrator (`orchestrator.ts`) tells the story and knows no detail of theirs.
+ *
+ * What a collaborator must remember about a container it returns as plain JSON ("lease"); the orchestrator writes
+ * leases into the container's state file and hands them back after a restart (`adopt`) and at the end (`release`).
+ */
+import type { NetOutRule, PortMapping } from '../engine.js';
+
+export interface DiskUsage {
+  bytesUsed: number;
+  inodesUsed: number;
+}
+
+export interface VolumeRequest {
+  handle: string;
+  /** Directory of the container; the volume is mounted at `<directory>/rootfs`. */
+  directory: string;
+  /** Root file system directory below the writable layer. */
+  rootfs: string;
+  /** Limits of the writable layer; absent: no limit. */
+  bytes?: number;
+  inodes?: number;
+}
+
+export interface VolumeLease {
+  driver: 'loop-image' | 'none';
+  /** Absolute path of the mounted root file system. */
+  mountPoint: string;
+  [key: string]: unknown;
+}
+
+/** Root file systems: a writable, limited layer over a shared read-only one. */
+export interface Volumes {
+  start(): Promise<void>;
+  /** Stops refilling and gives back spare volumes, when no container needs them. Idempotent. */
+  stop(): Promise<void>;
+  create(request: VolumeRequest): Promise<VolumeLease>;
+  /** After a restart: true when the volume is still mounted and usable. */
+  adopt(lease: VolumeLease): Promise<boolean>;
+  usage(lease: VolumeLease): Promise<DiskUsage>;
+  /** Changes the limits; growing only, a smaller limit keeps the larger. Returns the new lease. */
+  resize(lease: VolumeLease, limits: { bytes?: number; inodes?: number }): Promise<VolumeLease>;
+  /** Unmounts and removes; also for a half-made or already removed volume. */
+  release(lease: VolumeLease): Promise<void>;
+  /** Unmounts and removes everything of ours below the depot that is in no lease (left by a crash). */
+  reclaim(leases: VolumeLease[]): Promise<void>;
+}
+
+export interface NetworkRequest {
+  handle: string;
+  netIn: { hostPort?: number; containerPort?: number }[];
+  netOut: NetOutRule[];
+}
+
+export interface NetworkLease {
+  /** Path of the network namespace file that the container joins. */
+  namespacePath: string;
+  containerIp: string;
+  hostIp: string;
+  externalIp: string;
+  prefixLength: number;
+  hostInterface: string;
+  mappedPorts: PortMapping[];
+  netOut: NetOutRule[];
+  [key: string]: unknown;
+}
+
+/** Network namespaces with an address, port maps and egress rules. */
+export interface Network {
+  start(): Promise<void>;
+  /** Stops refilling and gives back spare namespaces. Idempotent. */
+  stop(): Promise<void>;
+  /** Removes what is common to all containers (global firewall chains). Only when no container is left. */
+  teardown(): Promise<void>;
+  create(request: NetworkRequest): Promise<NetworkLease>;
+  adopt(lease: NetworkLease): Promise<boolean>;
+  netIn(lease: NetworkLease, request: { hostPort?: number; containerPort?: number }): Promise<NetworkLease>;
+  netOut(lease: NetworkLease, rules: NetOutRule[]): Promise<NetworkLease>;
+  /** Removes namespace, links and rules; ports and subnet go back to their pools. Also for half-made ones. */
+  release(lease: NetworkLease): Promise<void>;
+  /** Removes every namespace, link and rule of ours that is in no lease. */
+  reclaim(leases: NetworkLease[]): Promise<void>;
+  limitBandwidth(lease: NetworkLease, bandwidth: { rate: number; burst: number }): Promise<void>;
+}
+
+export interface CgroupStats {
+  memory: { rssBytes: number; cacheBytes: number; inactiveFileBytes: number; swapBytes: number };
+  cpuUsageNs: number;
+  pids: { current: number; max: number };
+  /** How often the kernel killed a process of the group for its memory limit. */
+  oomKills: number;
+}
+
+export interface CgroupLimits {
+  memoryBytes?: number;
+  cpuShares?: number;
+  maxPids?: number;
+}
+
+/** Control groups of containers, v1 and v2, by reading and writing their files: no process is ever started. */
+export interface Cgroups {
+  readonly version: 1 | 2;
+  /** The `cgroupsPath` to put into a bundle for this container. */
+  pathFor(handle: string): string;
+  /** Process ids in the group and all below it. */
+  processes(handle: string): Promise<number[]>;
+  stats(handle: string): Promise<CgroupStats>;
+  oomKills(handle: string): Promise<number>;
+  limit(handle: string, limits: CgroupLimits): Promise<void>;
+  /** Sends a signal to every process of the group except the ones given; repeats while new ones appear by fork. */
+  signalAll(handle: string, signal: NodeJS.Signals, except: number[]): Promise<void>;
+  /** Removes the group's directories; all processes must be gone. */
+  remove(handle: string): Promise<void>;
+  /** Handles that have a group of ours on this host. */
+  list(): Promise<string[]>;
+  /** Removes the parent group, if no container group is left in it. */
+  teardown(): Promise<void>;
+}

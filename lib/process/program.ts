@@ -1,0 +1,101 @@
+/** What a program runs: it owns everything it starts, and `stop` resolves when all of that is released. */
+export interface Component {
+  start(): Promise<void>;
+  /** Idempotent. */
+  stop(): Promise<void>;
+}
+
+export interface Program<Config> {
+  /** Name of the command, as in `bin/<name>`. */
+  name: string;
+  /** One sentence for `--help`. */
+  summary: string;
+  /** Reads and checks the configuration file. @throws with a text that names the fault */
+  load(path: string): Config;
+  create(config: Config): Component | Promise<Component>;
+  /** Extra paragraphs for `--help`. */
+  details?: string;
+  /**
+   * Claims signals for the component; by default TERM, INT and QUIT stop it.
+   * Calls `exit` once when the program is done.
+   */
+  handleSignals?(component: Component, exit: (status: number) => void): void;
+}
+
+function helpText(program: Program<unknown>): string {
+  return `Usage: ${program.name} <config path>
+
+${program.summary}
+
+  --check    read and check the configuration file, then exit
+  --help     show this text
+${program.details ? `\n${program.details}\n` : ''}`;
+}
+
+/**
+ * The life of a `bin/<name> CONFIG` program: arguments, configuration, start, signals, orderly stop.
+ * Exit status: 0 after an orderly stop, 1 for every failure (docs/protocol/dea.md §1.1).
+ */
+export async function runProgram<Config>(program: Program<Config>, args = process.argv.slice(2)): Promise<void> {
+  if (args.includes('--help') || args.includes('-h')) {
+    process.stdout.write(helpText(program as Program<unknown>));
+    return;
+  }
+  const paths = args.filter((arg) => arg !== '--check');
+  const path = paths[0];
+  if (paths.length !== 1 || path === undefined || path.startsWith('-')) {
+    process.stderr.write(`Usage: ${program.name} <config path>\n`);
+    process.exitCode = 1;
+    return;
+  }
+  const config = loadOrReport(program, path);
+  if (config === undefined) {
+    process.exitCode = 1;
+    return;
+  }
+  if (args.includes('--check')) {
+    process.stdout.write(`${path}: ok\n`);
+    return;
+  }
+  await runUntilStopped(program, config.value);
+}
+
+function loadOrReport<Config>(program: Program<Config>, path: string): { value: Config } | undefined {
+  try {
+    return { value: program.load(path) };
+  } catch (error) {
+    process.stderr.write(`ERROR: Failed loading config: ${(error as Error).message}\n`);
+    return undefined;
+  }
+}
+
+async function runUntilStopped<Config>(program: Program<Config>, config: Config): Promise<void> {
+  let component: Component | undefined;
+  try {
+    component = await program.create(config);
+    // Before start: a signal during a long start must lead to an orderly stop, too.
+    (program.handleSignals ?? stopOnSignals)(component, (status) => process.exit(status));
+    await component.start();
+  } catch (error) {
+    process.stderr.write(`Encountered error: ${(error as Error).message}\n`);
+    await component?.stop().catch(() => {});
+    process.exit(1);
+  }
+}
+
+function stopOnSignals(component: Component, exit: (status: number) => void): void {
+  let isStopping = false;
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGQUIT'] as const) {
+    process.on(signal, () => {
+      if (isStopping) return;
+      isStopping = true;
+      component.stop().then(
+        () => exit(0),
+        (error: unknown) => {
+          process.stderr.write(`stop failed: ${(error as Error).message}\n`);
+          exit(1);
+        },
+      );
+    });
+  }
+}
