@@ -4,8 +4,37 @@
  *
  * What a collaborator must remember about a container it returns as plain JSON ("lease"); the orchestrator writes
  * leases into the container's state file and hands them back after a restart (`adopt`) and at the end (`release`).
+ *
+ * A container's directory is `<depotDirectory>/<handle>`. Entries of the depot whose names begin with `@` (which no
+ * handle has) belong to the engine and its collaborators: `@volumes`, `@network`, `@runtime`.
  */
+import type { Logger } from '../../logging/logger.js';
 import type { NetOutRule, PortMapping } from '../engine.js';
+
+/** What every collaborator is made with. */
+export interface CollaboratorOptions {
+  /** Absolute. */
+  depotDirectory: string;
+  /**
+   * Four characters `[a-z0-9]` that follow from the depot's path. Everything on the host that is not below the depot
+   * (links, namespaces, chains, control groups) carries it, so that several engines share a host.
+   */
+  tag: string;
+  logger: Logger;
+}
+
+export type VolumesOptions = CollaboratorOptions;
+
+export interface NetworkOptions extends CollaboratorOptions {
+  /** CIDR that the /30 networks of containers are taken from. */
+  pool: string;
+  /** Host ports that are handed out when a request names none. */
+  portPool: { start: number; size: number };
+  /** Address of the host that mapped ports answer on; absent: that of the default route, else 127.0.0.1. */
+  externalIp?: string;
+}
+
+export type CgroupsOptions = CollaboratorOptions;
 
 export interface DiskUsage {
   bytesUsed: number;
@@ -101,6 +130,10 @@ export interface CgroupLimits {
 /** Control groups of containers, v1 and v2, by reading and writing their files: no process is ever started. */
 export interface Cgroups {
   readonly version: 1 | 2;
+  /** Whether the kernel can limit memory and swap together; known after `start`. */
+  readonly limitsSwap: boolean;
+  /** Prepares the hierarchies, so that the runtimes accept them. */
+  start(): Promise<void>;
   /** The `cgroupsPath` to put into a bundle for this container. */
   pathFor(handle: string): string;
   /** Process ids in the group and all below it. */
@@ -114,6 +147,6 @@ export interface Cgroups {
   remove(handle: string): Promise<void>;
   /** Handles that have a group of ours on this host. */
   list(): Promise<string[]>;
-  /** Removes the parent group, if no container group is left in it. */
+  /** Removes the parent group, if no container group is left in it, and undoes what `start` mounted. */
   teardown(): Promise<void>;
 }
