@@ -140,6 +140,11 @@ export const serviceSchema = z.looseObject({
 });
 export type Service = z.output<typeof serviceSchema>;
 
+/** The syslog drains among an app's services, for the logging agent beside this one. */
+export function syslogDrainUrls(services: { [key: string]: unknown }[]): string[] {
+  return services.map((service) => service.syslog_drain_url).filter((url): url is string => typeof url === 'string');
+}
+
 const stagingPropertiesSchema = z.looseObject({
   services: z
     .array(z.looseObject({ label: z.string() }))

@@ -1,0 +1,157 @@
+import { spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import { createWriteStream } from 'node:fs';
+import { mkdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Transform, Writable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import type { BindMount, Container, ContainerEngine, ProcessSpec } from '../containers/engine.js';
+import { resolveBeneath } from '../files/beneath.js';
+import type { DeaConfig } from './config.js';
+
+/** The user that apps and buildpacks run as. */
+export const appUser = 'vcap';
+
+/** Name and values of the property that tells whose a container is and what it is for. */
+export const ownerProperty = 'isthmus.owner';
+export const kindProperty = 'isthmus.kind';
+export const deaOwner = 'dea';
+
+/** An error whose text is meant for the app's user. */
+export class UserFacingError extends Error {}
+
+/** A stack that the configuration does not have. */
+export class UnknownStackError extends Error {
+  constructor(name: string | null) {
+    super(`Stack ${name ?? '(none)'} does not exist`);
+  }
+}
+
+/** A script in a container ended with another status than 0. */
+export class ScriptError extends Error {
+  constructor(
+    readonly exitStatus: number,
+    readonly stderr: string,
+  ) {
+    super(`Script exited with status ${exitStatus}`);
+  }
+}
+
+/** The root file system of a stack. @throws UnknownStackError */
+export function stackRootfs(stacks: DeaConfig['stacks'], name: string | null): string {
+  const stack = name === null ? stacks[0] : stacks.find((candidate) => candidate.name === name);
+  if (!stack) throw new UnknownStackError(name);
+  return stack.package_path;
+}
+
+/** The operator's own bind mounts, which every container gets. */
+export function configuredBindMounts(config: DeaConfig): BindMount[] {
+  return config.bind_mounts.map(({ src_path, dst_path, mode }) => ({
+    source: src_path,
+    destination: dst_path ?? src_path,
+    mode,
+  }));
+}
+
+/**
+ * Where paths of a container lie. An engine without isolation has no root file system of its own for its processes,
+ * so what would be `/tmp` in a container is a directory of the host there.
+ */
+export class ContainerPaths {
+  private readonly prefix: string;
+
+  constructor(
+    engine: ContainerEngine,
+    readonly rootDirectory: string,
+  ) {
+    this.prefix = engine.isolation === 'none' ? rootDirectory : '';
+  }
+
+  /** The path that a process in the container uses for `path`. */
+  inside(path: string): string {
+    return this.prefix + path;
+  }
+}
+
+/**
+ * Runs a bash script, given on its standard input so that its secrets are in no process list, to its end.
+ * @throws ScriptError when it fails
+ */
+export async function runScript(
+  container: Container,
+  script: string,
+  options: Pick<ProcessSpec, 'user' | 'dir'> & { output?: Writable } = {},
+): Promise<void> {
+  const { output, ...spec } = options;
+  const stderr = new Tail();
+  const running = await container.run(
+    { path: 'bash', ...spec },
+    { stdin: script, stdout: output ?? new Tail(), stderr },
+  );
+  const exitStatus = await running.wait();
+  if (exitStatus !== 0) throw new ScriptError(exitStatus, stderr.text);
+}
+
+/** Keeps the last part of what is written, for error messages. */
+class Tail extends Writable {
+  private static readonly limitBytes = 4096;
+  private kept = Buffer.alloc(0);
+
+  get text(): string {
+    return this.kept.toString();
+  }
+
+  override _write(chunk: Buffer, _encoding: BufferEncoding, done: () => void): void {
+    this.kept = Buffer.concat([this.kept, chunk]).subarray(-Tail.limitBytes);
+    done();
+  }
+}
+
+/** Reads a small file of a container on the host; undefined when there is none. Links are resolved in the container. */
+export async function readContainerFile(rootDirectory: string, path: string): Promise<string | undefined> {
+  try {
+    return await readFile(await resolveBeneath(rootDirectory, path), 'utf8');
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT' || code === 'ENOTDIR' || code === 'EISDIR') return undefined;
+    throw error;
+  }
+}
+
+/**
+ * Copies one file out of a container, read as the app's user.
+ * @returns the SHA-1 of its bytes, hexadecimal
+ */
+export async function copyFileOut(container: Container, path: string, target: string): Promise<string> {
+  const extract = spawn('tar', ['-xO'], { stdio: ['pipe', 'pipe', 'ignore'] });
+  const sha1 = createHash('sha1');
+  const hashing = new Transform({
+    transform(chunk: Buffer, _encoding, done) {
+      sha1.update(chunk);
+      done(null, chunk);
+    },
+  });
+  await Promise.all([
+    pipeline(await container.streamOut({ path, user: appUser }), extract.stdin),
+    pipeline(extract.stdout, hashing, createWriteStream(target, { mode: 0o600 })),
+    succeed(extract, 'tar -xO'),
+  ]);
+  return sha1.digest('hex');
+}
+
+/** Copies the content of a directory out of a container into a directory on the host. */
+export async function copyDirectoryOut(container: Container, path: string, target: string): Promise<void> {
+  await mkdir(target, { recursive: true });
+  const args = ['-x', '--no-same-owner', '--no-same-permissions', '--no-overwrite-dir', '-C', target];
+  const extract = spawn('tar', args, { stdio: ['pipe', 'ignore', 'ignore'] });
+  await Promise.all([
+    pipeline(await container.streamOut({ path: join(path, '/'), user: 'root' }), extract.stdin),
+    succeed(extract, 'tar -x'),
+  ]);
+}
+
+async function succeed(child: ReturnType<typeof spawn>, name: string): Promise<void> {
+  const [exitCode] = (await once(child, 'close')) as [number | null];
+  if (exitCode !== 0) throw new Error(`${name} ended with status ${exitCode}`);
+}

@@ -1,0 +1,24 @@
+import { fileURLToPath } from 'node:url';
+import { createStenoLogger } from '../logging/steno.js';
+import { runProgram } from '../process/program.js';
+import { Agent } from './agent.js';
+import { type DeaConfig, loadDeaConfig } from './config.js';
+
+/** Where the build puts the builder, beside this program. */
+const builderDirectory = fileURLToPath(new URL('../lifecycle/builder', import.meta.url));
+
+await runProgram<DeaConfig>({
+  name: 'dea',
+  summary: 'Runs a cell: stages apps and runs their instances, driven by a Cloud Controller over NATS.',
+  details: `Signals: TERM, INT and QUIT stop all apps and exit; USR1 only withdraws the cell from placement.
+Every key of the configuration is explained in config/dea.yml.`,
+  load: loadDeaConfig,
+  create(config) {
+    const logger = createStenoLogger({
+      source: 'Dea',
+      level: config.logging.level,
+      ...(config.logging.file !== undefined && { file: config.logging.file }),
+    });
+    return Agent.create({ config, logger, builderDirectory });
+  },
+});

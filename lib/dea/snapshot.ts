@@ -1,0 +1,179 @@
+import { readFile, rename } from 'node:fs/promises';
+import { z } from 'zod';
+import { writeFileAtomically } from '../files/atomic-write.js';
+import { errorData, type Logger } from '../logging/logger.js';
+import { environmentOf } from './instances/attributes.js';
+import type { Instance, InstanceContainerRecord } from './instances/instance.js';
+import { type InstanceState, syslogDrainUrls } from './messages.js';
+import type { StagingTask } from './staging/staging-task.js';
+
+/**
+ * `<base_dir>/db/instances.json` (docs/protocol/dea.md §15): what a restarted agent resumes from, and what the logging
+ * agent beside it reads. Replaced by rename, so that no reader ever sees an empty file; mode 0600, as it holds
+ * credentials.
+ */
+export interface SnapshotOptions {
+  path: string;
+  temporaryDirectory: string;
+  logger: Logger;
+  clock: () => number;
+  instances: () => Instance[];
+  stagingTasks: () => StagingTask[];
+}
+
+/** What a snapshot says of one instance; `attributes` is still to be checked like a message. */
+export interface SavedInstance {
+  attributes: Record<string, unknown>;
+  state: InstanceState;
+  record: InstanceContainerRecord | undefined;
+  startedAtMs: number | undefined;
+  exitStatus: number;
+  exitDescription: string;
+}
+
+const savedStates = ['STARTING', 'STOPPING', 'RUNNING', 'CRASHED', 'EVACUATING'] as const;
+
+const instanceSchema = z.looseObject({
+  state: z.enum(savedStates),
+  warden_handle: z.string().nullish(),
+  warden_container_path: z.string().nullish(),
+  warden_host_ip: z.string().nullish(),
+  warden_container_ip: z.string().nullish(),
+  instance_host_port: z.int().nullish(),
+  instance_container_port: z.int().nullish(),
+  state_starting_timestamp: z.number().nullish(),
+  start_message: z.record(z.string(), z.unknown()).nullish(),
+  exit_status: z.int().nullish(),
+  exit_description: z.string().nullish(),
+});
+
+const fileSchema = z.object({ instances: z.array(z.unknown()).nullish() });
+
+export class Snapshot {
+  private isDirty = false;
+  private writing: Promise<void> | undefined;
+
+  constructor(private readonly options: SnapshotOptions) {}
+
+  /**
+   * The instances of an earlier agent. A damaged file is moved aside: the agent must come up, and what the file named
+   * is reclaimed as orphans.
+   */
+  async load(): Promise<SavedInstance[]> {
+    const { path, logger, clock } = this.options;
+    let text: string;
+    try {
+      text = await readFile(path, 'utf8');
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+      throw error;
+    }
+    try {
+      const records = fileSchema.parse(JSON.parse(text)).instances ?? [];
+      return records.flatMap((record) => this.parseInstance(record));
+    } catch (error) {
+      const aside = `${path}.corrupt.${Math.floor(clock() / 1000)}`;
+      await rename(path, aside);
+      logger.error('snapshot.load.corrupt', { moved_to: aside, ...errorData(error) });
+      return [];
+    }
+  }
+
+  /** Writes soon; several changes of one moment make one write. Failures are logged, the next change tries again. */
+  saveSoon(): void {
+    this.save().catch((error: unknown) => this.options.logger.error('snapshot.save.failed', errorData(error)));
+  }
+
+  /** Resolves when the state of this moment is on the disk. */
+  async save(): Promise<void> {
+    this.isDirty = true;
+    while (this.isDirty) {
+      if (this.writing) {
+        await this.writing.catch(() => {});
+        continue;
+      }
+      this.isDirty = false;
+      this.writing = this.write().finally(() => {
+        this.writing = undefined;
+      });
+      return this.writing;
+    }
+    await this.writing;
+  }
+
+  private async write(): Promise<void> {
+    const { path, temporaryDirectory, instances, stagingTasks, clock } = this.options;
+    const content = {
+      time: clock() / 1000,
+      instances: instances()
+        .filter((instance) => (savedStates as readonly string[]).includes(instance.state))
+        .map(instanceRecord),
+      staging_tasks: stagingTasks().map((task) => task.snapshotRecord()),
+    };
+    await writeFileAtomically(path, JSON.stringify(content, undefined, 2), { temporaryDirectory });
+  }
+
+  private parseInstance(source: unknown): SavedInstance[] {
+    const parsed = instanceSchema.safeParse(source);
+    if (!parsed.success) {
+      this.options.logger.warn('snapshot.instance.invalid', { problems: parsed.error.issues.map((i) => i.message) });
+      return [];
+    }
+    const { start_message: startMessage, ...record } = parsed.data;
+    return [
+      {
+        attributes: { ...startMessage, ...record },
+        state: record.state,
+        record: containerRecord(parsed.data),
+        startedAtMs: record.state_starting_timestamp == null ? undefined : record.state_starting_timestamp * 1000,
+        exitStatus: record.exit_status ?? -1,
+        exitDescription: record.exit_description ?? '',
+      },
+    ];
+  }
+}
+
+function containerRecord(record: z.output<typeof instanceSchema>): InstanceContainerRecord | undefined {
+  if (!record.warden_handle) return undefined;
+  return {
+    handle: record.warden_handle,
+    containerPath: record.warden_container_path ?? '',
+    hostIp: record.warden_host_ip ?? '',
+    containerIp: record.warden_container_ip ?? '',
+    ports: { hostPort: record.instance_host_port ?? 0, containerPort: record.instance_container_port ?? 0 },
+  };
+}
+
+function instanceRecord(instance: Instance): Record<string, unknown> {
+  const { attributes, record } = instance;
+  return {
+    cc_partition: attributes.ccPartition,
+    instance_id: attributes.instanceId,
+    instance_index: attributes.instanceIndex,
+    private_instance_id: attributes.privateInstanceId,
+    warden_handle: record?.handle ?? null,
+    limits: attributes.limits,
+    health_check_timeout: attributes.healthCheckTimeout,
+    environment: environmentOf(attributes.environmentEntries),
+    services: attributes.services,
+    application_id: attributes.applicationId,
+    application_version: attributes.applicationVersion,
+    application_name: attributes.applicationName,
+    application_uris: attributes.applicationUris,
+    droplet_sha1: attributes.dropletSha1,
+    droplet_uri: attributes.dropletUri,
+    start_command: attributes.startCommand,
+    state: instance.state,
+    warden_job_id: instance.hasStartedProcess ? 1 : null,
+    warden_container_path: record?.containerPath ?? null,
+    warden_host_ip: record?.hostIp ?? null,
+    warden_container_ip: record?.containerIp ?? null,
+    instance_host_port: record?.ports.hostPort ?? null,
+    instance_container_port: record?.ports.containerPort ?? null,
+    syslog_drain_urls: syslogDrainUrls(attributes.services),
+    state_starting_timestamp: instance.startedAtMs === undefined ? null : instance.startedAtMs / 1000,
+    exit_status: instance.exitStatus,
+    exit_description: instance.exitDescription,
+    start_message: attributes.startMessage,
+  };
+}
