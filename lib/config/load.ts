@@ -40,19 +40,37 @@ export function parseConfig<Schema extends z.ZodType>(
   if (typeof document !== 'object' || document === null || Array.isArray(document)) {
     throw new ConfigFileError(`${path}: expected a mapping of keys at the top`);
   }
-  const result = schema.safeParse(document, { reportInput: false });
+  const given = withoutNulls(document);
+  const result = schema.safeParse(given, { reportInput: false });
   if (result.success) return result.data;
   throw new ConfigError(
     path,
-    result.error.issues.map((issue) => describeIssue(issue, document)),
+    result.error.issues.flatMap((issue) => describeIssue(issue, given, [])),
   );
 }
 
-function describeIssue(issue: z.core.$ZodIssue, document: unknown): string {
-  const key = formatKeyPath(issue.path);
-  const isMissing = issue.code === 'invalid_type' && valueAt(document, issue.path) === undefined;
-  if (isMissing) return `${key}: missing key`;
-  return `${key}: ${issue.message}`;
+/** A key without a value, such as a section of which every line is commented out, counts as absent. */
+function withoutNulls(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(withoutNulls);
+  if (typeof value !== 'object' || value === null) return value;
+  const entries = Object.entries(value).filter(([, entry]) => entry !== null);
+  return Object.fromEntries(entries.map(([key, entry]) => [key, withoutNulls(entry)]));
+}
+
+function describeIssue(issue: z.core.$ZodIssue, document: unknown, parentPath: PropertyKey[]): string[] {
+  const path = [...parentPath, ...issue.path];
+  const key = formatKeyPath(path);
+  if (issue.code !== 'custom' && valueAt(document, path) === undefined) return [`${key}: missing key`];
+  if (issue.code === 'invalid_union') {
+    // Of several accepted forms, the one that got furthest is the one that was meant.
+    const furthest = [...issue.errors].sort((a, b) => depthOf(b) - depthOf(a))[0] ?? [];
+    if (depthOf(furthest) > 0) return furthest.flatMap((inner) => describeIssue(inner, document, path));
+  }
+  return [`${key}: ${issue.message}`];
+}
+
+function depthOf(issues: z.core.$ZodIssue[]): number {
+  return Math.max(0, ...issues.map((issue) => issue.path.length));
 }
 
 /** `stacks[0].package_path` from `['stacks', 0, 'package_path']`. */
