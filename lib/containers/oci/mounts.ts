@@ -1,0 +1,155 @@
+import { readdir, readFile } from 'node:fs/promises';
+import { setTimeout as delay } from 'node:timers/promises';
+import { isBeneath } from '../../files/beneath.js';
+import { CommandError, runCommand } from '../../process/command.js';
+import { HostRequirementError } from '../errors.js';
+
+/** A line of `/proc/<pid>/mountinfo`. */
+export interface MountPoint {
+  path: string;
+  /** What part of the file system is visible here; `/` unless it is a bind mount or a container's view. */
+  root: string;
+  fileSystem: string;
+  source: string;
+  /** Options of the file system itself, e.g. the controllers of a cgroup v1 hierarchy. */
+  options: string[];
+}
+
+const unmountLimitMs = 1_000;
+const unmountRetryMs = 25;
+
+/** Parses the text of a `mountinfo` file. */
+export function parseMountInfo(text: string): MountPoint[] {
+  return text
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => {
+      // Optional fields of unknown number stand before the lone dash.
+      const [left = '', right = ''] = line.split(' - ', 2);
+      const [, , , root = '', path = ''] = left.split(' ');
+      const [fileSystem = '', source = '', options = ''] = right.split(' ');
+      return {
+        path: unescapeMountInfo(path),
+        root: unescapeMountInfo(root),
+        fileSystem,
+        source: unescapeMountInfo(source),
+        options: options.split(','),
+      };
+    });
+}
+
+function unescapeMountInfo(text: string): string {
+  return text.replace(/\\([0-7]{3})/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 8)));
+}
+
+/** What is mounted in this process's mount namespace, in order of mounting. Reads a file, starts no process. */
+export async function listMounts(): Promise<MountPoint[]> {
+  return parseMountInfo(await readFile('/proc/self/mountinfo', 'utf8'));
+}
+
+/**
+ * Mounts an overlay. `volatile` leaves out all syncing, which nobody needs for a layer that does not outlive a reboot:
+ * without it an unmount would sync the whole file system of the upper layer.
+ */
+export async function mountOverlay(options: {
+  lower: string;
+  upper: string;
+  work: string;
+  target: string;
+  volatile: boolean;
+}): Promise<void> {
+  const parts = [
+    `lowerdir=${escapeOption(options.lower)}`,
+    `upperdir=${escapeOption(options.upper)}`,
+    `workdir=${escapeOption(options.work)}`,
+    ...(options.volatile ? ['volatile'] : []),
+  ];
+  await run('mount', ['-t', 'overlay', 'overlay', '-o', parts.join(','), options.target]);
+}
+
+/** A colon separates overlay layers, a comma mount options. */
+function escapeOption(path: string): string {
+  return path.replace(/[\\:,]/g, (character) => `\\${character}`);
+}
+
+/**
+ * Mounts an ext4 image through a loop device that vanishes with the unmount (autoclear). No barriers: a flush would
+ * become an fsync of the image, and an image is never looked at again after a power cut. No `init_itable`: the kernel
+ * would fill the inode tables of a sparse image with zeros that are there already.
+ */
+export async function mountImage(image: string, target: string): Promise<void> {
+  await run('mount', ['-t', 'ext4', '-o', 'loop,noatime,barrier=0,noinit_itable', image, target]);
+}
+
+/** Mounts the v1 hierarchy of one controller, under a source name by which its owner finds it again. */
+export async function mountCgroupController(controller: string, source: string, target: string): Promise<void> {
+  await run('mount', ['-t', 'cgroup', '-o', controller, source, target]);
+}
+
+/**
+ * Unmounts in the given order, in one process; targets that are not mounted are passed over. A target that stays busy
+ * for a second is detached, so that it goes away with its last user.
+ */
+export async function unmount(targets: string[]): Promise<void> {
+  const giveUpAt = Date.now() + unmountLimitMs;
+  for (;;) {
+    const mounted = new Set((await listMounts()).map((mount) => mount.path));
+    const remaining = targets.filter((target) => mounted.has(target));
+    if (remaining.length === 0) return;
+    try {
+      await run('umount', remaining);
+    } catch (error) {
+      if (Date.now() > giveUpAt) {
+        await run('umount', ['--lazy', ...remaining]);
+        return;
+      }
+      if (error instanceof HostRequirementError) throw error;
+      await delay(unmountRetryMs);
+    }
+  }
+}
+
+export interface LoopDevice {
+  /** `/dev/loop<n>` */
+  device: string;
+  /** The file behind it; the kernel's ` (deleted)` is cut off. */
+  file: string;
+}
+
+/** Loop devices whose file lies beneath `directory`, found in sysfs without a process. */
+export async function loopDevicesBeneath(directory: string): Promise<LoopDevice[]> {
+  const names = (await readdir('/sys/block')).filter((name) => name.startsWith('loop'));
+  const devices = await Promise.all(
+    names.map(async (name) => {
+      // Absent while the device is free.
+      const text = await readFile(`/sys/block/${name}/loop/backing_file`, 'utf8').catch(() => '');
+      return { device: `/dev/${name}`, file: text.trimEnd().replace(/ \(deleted\)$/, '') };
+    }),
+  );
+  return devices.filter(({ file }) => file !== '' && isBeneath(directory, file));
+}
+
+/** Lets a loop device see that its file has grown. */
+export async function growLoopDevice(device: string): Promise<void> {
+  await run('losetup', ['--set-capacity', device]);
+}
+
+/** Frees a loop device; one that is still in use goes away with its last user. */
+export async function detachLoopDevice(device: string): Promise<void> {
+  await run('losetup', ['--detach', device]);
+}
+
+async function run(program: string, args: string[]): Promise<void> {
+  try {
+    await runCommand(program, args);
+  } catch (error) {
+    throw isMissing(error)
+      ? new HostRequirementError(`${program} is missing: apt-get install mount`, { cause: error })
+      : error;
+  }
+}
+
+function isMissing(error: unknown): boolean {
+  const cause = error instanceof CommandError ? error.cause : undefined;
+  return cause instanceof Error && 'code' in cause && cause.code === 'ENOENT';
+}
