@@ -1,0 +1,106 @@
+import { connect, JSONCodec, type NatsConnection, type Subscription } from 'nats';
+import { eventually } from './eventually.js';
+
+export interface Received {
+  subject: string;
+  data: Record<string, any>;
+  at: number;
+}
+
+/**
+ * Any peer of the cell on the bus: records every message, plays the Cloud Controller, router and health manager. Made
+ * on the NATS library alone, so that it shares no code with what it checks.
+ */
+export class Peer {
+  readonly received: Received[] = [];
+  private readonly codec = JSONCodec<any>();
+
+  private constructor(readonly connection: NatsConnection) {}
+
+  static async connect(url: string): Promise<Peer> {
+    const peer = new Peer(await connect({ servers: url }));
+    await peer.record(peer.connection.subscribe('>'));
+    return peer;
+  }
+
+  private async record(subscription: Subscription): Promise<void> {
+    void (async () => {
+      for await (const message of subscription) {
+        if (message.subject.startsWith('_INBOX')) continue;
+        let data: Record<string, any>;
+        try {
+          data = this.codec.decode(message.data);
+        } catch {
+          continue;
+        }
+        this.received.push({ subject: message.subject, data, at: Date.now() });
+      }
+    })();
+    await this.connection.flush();
+  }
+
+  publish(subject: string, data: unknown): void {
+    this.connection.publish(subject, this.codec.encode(data));
+  }
+
+  publishRaw(subject: string, text: string): void {
+    this.connection.publish(subject, new TextEncoder().encode(text));
+  }
+
+  /** Messages on a subject, oldest first, that fit the given fields. */
+  all(subject: string, fields: Record<string, unknown> = {}): Received[] {
+    return this.received.filter(
+      (message) =>
+        message.subject === subject && Object.entries(fields).every(([key, value]) => message.data[key] === value),
+    );
+  }
+
+  /** Waits for a message on a subject, after `since` (index into `received`), that `accept` takes. */
+  next(
+    subject: string,
+    accept: (data: Record<string, any>) => boolean = () => true,
+    options: { since?: number; timeoutMs?: number } = {},
+  ): Promise<Record<string, any>> {
+    const { since = 0, timeoutMs = 10_000 } = options;
+    return eventually(
+      () => this.received.slice(since).find((message) => message.subject === subject && accept(message.data))?.data,
+      { timeoutMs, what: `a message on ${subject}` },
+    );
+  }
+
+  /** Position in the record, for `next({ since })`. */
+  get mark(): number {
+    return this.received.length;
+  }
+
+  /** Publishes with an inbox and collects the replies that come until there are `count` or the time is up. */
+  async request(subject: string, data: unknown, options: { count?: number; timeoutMs?: number } = {}) {
+    const replies = this.requestReplies(subject, data);
+    await eventually(() => (replies.length >= (options.count ?? 1) ? true : undefined), {
+      timeoutMs: options.timeoutMs ?? 1000,
+    }).catch(() => {});
+    return replies;
+  }
+
+  /** Publishes with an inbox; the array that comes back grows with each reply. */
+  requestReplies(subject: string, data: unknown): Record<string, any>[] {
+    const inbox = `_INBOX.${Math.random().toString(36).slice(2)}`;
+    const replies: Record<string, any>[] = [];
+    this.connection.subscribe(inbox, {
+      callback: (_error, message) => {
+        replies.push(this.codec.decode(message.data));
+      },
+    });
+    this.connection.publish(subject, this.codec.encode(data), { reply: inbox });
+    return replies;
+  }
+
+  /** Id of the one cell on the bus, from its advertisement. */
+  async cellId(): Promise<string> {
+    return (await this.next('dea.advertise')).id;
+  }
+
+  async close(): Promise<void> {
+    await this.connection.close();
+  }
+}
