@@ -1,21 +1,14 @@
-/** What a writable layer must be able to hold. */
+/** What a writable layer may hold. */
 export interface ImageLimits {
   bytes: number;
   inodes: number;
 }
 
-/** Arguments for mkfs.ext4 and the size of the sparse file to run it on. */
+/** Size of the sparse file and arguments of mkfs.ext4. */
 export interface ImageGeometry {
   sizeBytes: number;
   inodeCount: number;
   blocksPerGroup: number;
-}
-
-/** What the superblock of a fresh file system says. */
-export interface ImageSpace {
-  blocks: number;
-  freeBlocks: number;
-  freeInodes: number;
 }
 
 export const blockBytes = 4096;
@@ -25,8 +18,10 @@ const inodesPerBlock = blockBytes / inodeBytes;
 const mostInodesPerGroup = blockBytes * 8 - inodesPerBlock;
 const mostBlocksPerGroup = blockBytes * 8;
 const fewestBlocksPerGroup = 2048;
-/** Inodes that the file system and the overlay need for themselves: reserved ones, lost+found, upper, work and work/work. */
-const ownInodes = 16;
+/** Reserved inodes, lost+found, the ballast, upper, work and work/work. */
+const ownInodes = 24;
+const smallestCapacityBytes = 2 ** 30;
+const headroomFactor = 4;
 
 /** An inode limit that cannot be met before the byte limit: one inode per block. Used where none is asked. */
 export function inodesWithoutLimit(bytes: number): number {
@@ -34,62 +29,21 @@ export function inodesWithoutLimit(bytes: number): number {
 }
 
 /**
- * Free blocks that an empty image needs so that `bytes` of file content fit. ext4 keeps 2 % (at most 4096 blocks) back
- * for its own book-keeping, and the content needs some blocks for directories and extents.
+ * How much an image can be made to hold without growing its file system: a power of two, at least four times the
+ * limit. Limits of the same class are served by the same spare images, and sparse capacity costs nothing.
  */
-export function neededFreeBlocks(bytes: number, totalBlocks: number): number {
-  const content = Math.ceil(bytes / blockBytes);
-  return content + bookkeepingBlocks(content) + reservedBlocks(totalBlocks);
+export function capacityFor(bytes: number): number {
+  return Math.max(2 ** Math.ceil(Math.log2(Math.max(bytes, 1) * headroomFactor)), smallestCapacityBytes);
 }
 
-function bookkeepingBlocks(contentBlocks: number): number {
-  return 32 + Math.ceil(contentBlocks / 256);
-}
-
-function reservedBlocks(totalBlocks: number): number {
-  return Math.min(Math.ceil(totalBlocks / 50), 4096);
-}
-
-/** First guess of an image that holds `limits`; `correctGeometry` makes it exact. */
-export function guessGeometry(limits: ImageLimits): ImageGeometry {
-  const inodeCount = limits.inodes + ownInodes;
-  const content = Math.ceil(limits.bytes / blockBytes);
+/** An image that has `capacityBytes` and `inodes` free when it is empty. */
+export function geometryFor(capacityBytes: number, inodes: number): ImageGeometry {
+  const inodeCount = inodes + ownInodes;
   const tables = Math.ceil(inodeCount / inodesPerBlock);
-  const blocks = neededFreeBlocks(limits.bytes, content + tables) + tables + 64;
-  return geometryOf(blocks, inodeCount);
-}
-
-/** The next guess after mkfs showed what the last one gives; undefined when that one holds the limits. */
-export function correctGeometry(
-  limits: ImageLimits,
-  geometry: ImageGeometry,
-  space: ImageSpace,
-): ImageGeometry | undefined {
-  const missingBlocks = neededFreeBlocks(limits.bytes, space.blocks) - space.freeBlocks;
-  const missingInodes = limits.inodes + ownInodes / 2 - space.freeInodes;
-  if (missingBlocks <= 0 && missingInodes <= 0) return undefined;
-  return geometryOf(
-    Math.ceil(geometry.sizeBytes / blockBytes) + Math.max(missingBlocks, 0) + 8,
-    geometry.inodeCount + Math.max(missingInodes, 0),
-  );
-}
-
-/** Size of a mounted image after it was grown to hold `limits`, from what it is now. */
-export function grownSizeBytes(
-  limits: ImageLimits,
-  now: { sizeBytes: number; usableBlocks: number; inodes: number },
-): number {
-  const blocks = Math.ceil(now.sizeBytes / blockBytes);
-  const overhead = Math.max(blocks - now.usableBlocks, 0) / blocks;
-  const content = Math.ceil(limits.bytes / blockBytes);
-  const forBytes = Math.ceil((content + bookkeepingBlocks(content) + 4096) / (1 - overhead));
-  // Inodes come with groups: their number grows in proportion to the blocks, and only whole groups bring any.
-  const forInodes = Math.ceil((blocks * (limits.inodes + ownInodes)) / now.inodes);
-  return Math.max(forBytes, forInodes, blocks) * blockBytes;
-}
-
-/** Many inodes on few blocks only fit when the groups are smaller than usual. */
-function geometryOf(blocks: number, inodeCount: number): ImageGeometry {
+  const content = Math.ceil(capacityBytes / blockBytes);
+  // 2 %, at most 4096 blocks, are kept back by the kernel; group metadata takes well below 1 %.
+  const blocks = content + tables + Math.ceil(content / 100) + 4096;
+  // Many inodes on few blocks only fit when the groups are smaller than usual.
   let blocksPerGroup = mostBlocksPerGroup;
   while (
     blocksPerGroup > fewestBlocksPerGroup &&
@@ -100,18 +54,23 @@ function geometryOf(blocks: number, inodeCount: number): ImageGeometry {
   return { sizeBytes: blocks * blockBytes, inodeCount, blocksPerGroup };
 }
 
+/** Room that `bytes` of file content need: themselves, and blocks for directories and extents. */
+export function neededBytes(bytes: number): number {
+  const content = Math.ceil(bytes / blockBytes);
+  return (content + 32 + Math.ceil(content / 256)) * blockBytes;
+}
+
 /**
- * Reads block and inode counts from the first 2048 bytes of an ext4 image.
- *
- * @throws when there is no ext4 superblock
+ * Size of an image's file after it was grown to have `bytes` and `inodes`. Inodes come with groups: their number
+ * grows in proportion to the blocks, and only whole groups bring any.
  */
-export function parseSuperblock(head: Buffer): ImageSpace {
-  const superblock = head.subarray(1024);
-  if (superblock.length < 0x15c || superblock.readUInt16LE(0x38) !== 0xef53) throw new Error('no ext4 superblock');
-  const high = (offset: number) => superblock.readUInt32LE(offset) * 2 ** 32;
-  return {
-    blocks: superblock.readUInt32LE(0x4) + high(0x150),
-    freeBlocks: superblock.readUInt32LE(0xc) + high(0x158),
-    freeInodes: superblock.readUInt32LE(0x10),
-  };
+export function grownSizeBytes(
+  limits: ImageLimits,
+  now: { sizeBytes: number; usableBytes: number; inodes: number },
+): number {
+  const groupBytes = mostBlocksPerGroup * blockBytes;
+  const overhead = Math.max(1 - now.usableBytes / now.sizeBytes, 0);
+  const forBytes = (neededBytes(limits.bytes) + 4096 * blockBytes) / (1 - overhead);
+  const forInodes = (now.sizeBytes * (limits.inodes + ownInodes)) / now.inodes;
+  return Math.ceil(Math.max(forBytes, forInodes, now.sizeBytes) / groupBytes + 1) * groupBytes;
 }

@@ -1,45 +1,43 @@
-import { mkdir, open, rm, statfs, truncate } from 'node:fs/promises';
+import { mkdir, open, rm, stat, statfs, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CommandError, runCommand } from '../../../process/command.js';
 import { HostRequirementError } from '../../errors.js';
 import { growLoopDevice, loopDevicesBeneath, mountImage, unmount } from '../mounts.js';
 import type { DiskUsage } from '../ports.js';
-import {
-  blockBytes,
-  correctGeometry,
-  grownSizeBytes,
-  guessGeometry,
-  type ImageGeometry,
-  type ImageLimits,
-  type ImageSpace,
-  neededFreeBlocks,
-  parseSuperblock,
-} from './image-geometry.js';
+import { blockBytes, geometryFor, grownSizeBytes, type ImageLimits, neededBytes } from './image-geometry.js';
 
-const mostAttempts = 5;
-
-/** What the empty file system takes for itself, as `statfs` counts. */
+/** What the empty file system takes for itself, ballast excepted. */
 export interface Baseline {
   usedBlocks: number;
   usedInodes: number;
 }
 
-/** Geometries that mkfs has confirmed, by limits: the next image of that kind fits at once. */
-const confirmed = new Map<string, ImageGeometry>();
+/** Free room that the ballast of a fresh image leaves for the directories of the overlay. */
+const spareRoomBytes = 64 * blockBytes;
 
 /**
- * A sparse ext4 image of a container's own: the size of the file system is the limit, so that the kernel itself
- * answers ENOSPC to whoever writes, root or not. `<directory>/image` is mounted at `<directory>/data`.
+ * A sparse ext4 image of a container's own: its free space is the limit, so that the kernel itself answers ENOSPC to
+ * whoever writes, root or not.
+ *
+ *     <directory>/image          the sparse file: a multiple of what is asked for
+ *                 data/          the image mounted
+ *                 data/ballast   allocated, never written: takes what lies between the limit and the capacity
+ *
+ * The ballast makes the limit exact, whatever mkfs leaves, and lets it change at once: cutting the ballast needs no
+ * process and, unlike growing a mounted file system, no CAP_SYS_RESOURCE. Its blocks are holes in the image, so that
+ * it costs nothing. Inodes have no ballast: their number is decided by mkfs.
  */
 export const loopImage = {
-  /** Formats and mounts an image whose empty file system holds `limits`. Cleans up when it fails. */
-  async create(directory: string, limits: ImageLimits): Promise<void> {
+  /** Formats and mounts an image and fills it with ballast: `setLimit` comes next. Cleans up when it fails. */
+  async create(directory: string, capacity: ImageLimits): Promise<void> {
     const image = join(directory, 'image');
     const data = join(directory, 'data');
     try {
-      await format(image, limits);
+      await format(image, capacity);
       await mkdir(data);
       await mountImage(image, data);
+      const { bavail, bsize } = await statfs(data);
+      await extendBallast(data, bavail * bsize - spareRoomBytes);
     } catch (error) {
       await unmount([data]);
       await rm(image, { force: true });
@@ -47,61 +45,91 @@ export const loopImage = {
     }
   },
 
+  /** What is in use now; the image must be empty. */
   async baseline(directory: string): Promise<Baseline> {
-    const { blocks, bfree, files, ffree } = await statfs(join(directory, 'data'));
-    return { usedBlocks: blocks - bfree, usedInodes: files - ffree };
+    const { usedBlocks, usedInodes } = await usedIn(directory);
+    return { usedBlocks, usedInodes };
   },
 
+  /** No process, two system calls. */
   async usage(directory: string, baseline: Baseline): Promise<DiskUsage> {
-    const { blocks, bfree, files, ffree, bsize } = await statfs(join(directory, 'data'));
+    const used = await usedIn(directory);
     return {
-      bytesUsed: Math.max(blocks - bfree - baseline.usedBlocks, 0) * bsize,
-      inodesUsed: Math.max(files - ffree - baseline.usedInodes, 0),
+      bytesUsed: Math.max(used.usedBlocks - baseline.usedBlocks, 0) * blockBytes,
+      inodesUsed: Math.max(used.usedInodes - baseline.usedInodes, 0),
     };
   },
 
   /**
-   * Grows the mounted image until it holds `limits`. More inodes come only with more blocks, so that raising the inode
-   * limit alone may raise the byte limit, too.
+   * Lets the image hold `bytes` in total. More than its capacity grows the file system.
+   *
+   * @throws CommandError when a smaller limit has no room beside what is in use (the old one stays), and when the file
+   *   system would have to grow but the engine lacks CAP_SYS_RESOURCE
    */
-  async grow(directory: string, limits: ImageLimits): Promise<void> {
-    const image = join(directory, 'image');
-    const loop = (await loopDevicesBeneath(directory)).find(({ file }) => file === image);
-    if (!loop) throw new Error(`no loop device is behind ${image}`);
-    for (let attempt = 1; attempt <= mostAttempts; attempt += 1) {
-      const { blocks, files } = await statfs(join(directory, 'data'));
-      const sizeBytes = await sizeOf(image);
-      const missing = Math.max(neededFreeBlocks(limits.bytes, sizeBytes / blockBytes) - blocks, 0);
-      if (missing === 0 && files >= limits.inodes) return;
-      const guess = grownSizeBytes(limits, { sizeBytes, usableBlocks: blocks, inodes: files });
-      await truncate(image, Math.max(guess, sizeBytes + (missing + 64) * blockBytes));
-      await growLoopDevice(loop.device);
-      await runTool('resize2fs', [loop.device]);
+  async setLimit(directory: string, baseline: Baseline, bytes: number): Promise<void> {
+    let ballast = await ballastFor(directory, baseline, bytes);
+    if (ballast.wantedBytes < 0) {
+      await grow(directory, { bytes, inodes: 0 });
+      ballast = await ballastFor(directory, baseline, bytes);
+      if (ballast.wantedBytes < 0) throw new Error(`cannot grow the image in ${directory} to hold ${bytes} bytes`);
     }
-    throw new Error(`cannot grow ${image} to ${limits.bytes} bytes and ${limits.inodes} inodes`);
+    if (ballast.wantedBytes < ballast.bytes) await truncate(join(directory, 'data', 'ballast'), ballast.wantedBytes);
+    else await extendBallast(join(directory, 'data'), ballast.wantedBytes);
+  },
+
+  /** Brings the number of inodes to at least this. `setLimit` must follow: the new inodes come with blocks. */
+  async growInodes(directory: string, inodes: number): Promise<void> {
+    const { files } = await statfs(join(directory, 'data'));
+    if (files >= inodes) return;
+    await grow(directory, { bytes: 0, inodes });
   },
 };
 
-async function format(image: string, limits: ImageLimits): Promise<void> {
-  const key = `${limits.bytes}/${limits.inodes}`;
-  let geometry: ImageGeometry | undefined = confirmed.get(key) ?? guessGeometry(limits);
-  for (let attempt = 1; attempt <= mostAttempts; attempt += 1) {
-    await makeFileSystem(image, geometry);
-    const better = correctGeometry(limits, geometry, await readSpace(image));
-    if (!better) {
-      confirmed.set(key, geometry);
-      return;
-    }
-    geometry = better;
-  }
-  throw new Error(`found no ext4 geometry for ${limits.bytes} bytes and ${limits.inodes} inodes`);
+async function usedIn(directory: string): Promise<Baseline & { availableBytes: number; ballastBytes: number }> {
+  const data = join(directory, 'data');
+  const [space, ballast] = await Promise.all([statfs(data), stat(join(data, 'ballast'))]);
+  const ballastBlocks = Math.ceil((ballast.blocks * 512) / space.bsize);
+  return {
+    usedBlocks: space.blocks - space.bfree - ballastBlocks,
+    usedInodes: space.files - space.ffree,
+    availableBytes: space.bavail * space.bsize,
+    ballastBytes: ballast.size,
+  };
 }
 
-async function makeFileSystem(image: string, geometry: ImageGeometry): Promise<void> {
-  await rm(image, { force: true });
+/** How large the ballast is, and how large it must be to leave room for exactly `bytes` of content. */
+async function ballastFor(
+  directory: string,
+  baseline: Baseline,
+  bytes: number,
+): Promise<{ bytes: number; wantedBytes: number }> {
+  const { usedBlocks, availableBytes, ballastBytes } = await usedIn(directory);
+  const contentBytes = (usedBlocks - baseline.usedBlocks) * blockBytes;
+  return { bytes: ballastBytes, wantedBytes: availableBytes + ballastBytes + contentBytes - neededBytes(bytes) };
+}
+
+async function extendBallast(data: string, bytes: number): Promise<void> {
+  const ballast = join(data, 'ballast');
+  const rounded = Math.floor(bytes / blockBytes) * blockBytes;
+  const before = await stat(ballast).then(
+    (status) => status.size,
+    () => 0,
+  );
+  if (rounded <= before) return;
+  try {
+    await runTool('fallocate', ['--length', String(rounded), ballast]);
+  } catch (error) {
+    // A part of it may have been allocated: that room is the container's.
+    if (before > 0) await truncate(ballast, before);
+    throw error;
+  }
+}
+
+async function format(image: string, capacity: ImageLimits): Promise<void> {
+  const { sizeBytes, inodeCount, blocksPerGroup } = geometryFor(capacity.bytes, capacity.inodes);
   const file = await open(image, 'wx', 0o600);
   try {
-    await file.truncate(geometry.sizeBytes);
+    await file.truncate(sizeBytes);
   } finally {
     await file.close();
   }
@@ -109,31 +137,22 @@ async function makeFileSystem(image: string, geometry: ImageGeometry): Promise<v
     '-q',
     '-F',
     ...['-b', String(blockBytes), '-I', '256', '-m', '0'],
-    ...['-N', String(geometry.inodeCount), '-g', String(geometry.blocksPerGroup)],
+    ...['-N', String(inodeCount), '-g', String(blocksPerGroup)],
     // No journal: nobody recovers an image. `lazy_itable_init`, `nodiscard`: a new sparse file is zeros already.
     ...['-O', '^has_journal,resize_inode', '-E', 'lazy_itable_init=1,nodiscard'],
     image,
   ]);
 }
 
-async function readSpace(image: string): Promise<ImageSpace> {
-  const file = await open(image, 'r');
-  try {
-    const head = Buffer.alloc(2048);
-    await file.read(head, 0, head.length, 0);
-    return parseSuperblock(head);
-  } finally {
-    await file.close();
-  }
-}
-
-async function sizeOf(image: string): Promise<number> {
-  const file = await open(image, 'r');
-  try {
-    return (await file.stat()).size;
-  } finally {
-    await file.close();
-  }
+async function grow(directory: string, limits: ImageLimits): Promise<void> {
+  const image = join(directory, 'image');
+  const loop = (await loopDevicesBeneath(directory)).find(({ file }) => file === image);
+  if (!loop) throw new Error(`no loop device is behind ${image}`);
+  const { size: sizeBytes } = await stat(image);
+  const { blocks, bsize, files } = await statfs(join(directory, 'data'));
+  await truncate(image, grownSizeBytes(limits, { sizeBytes, usableBytes: blocks * bsize, inodes: files }));
+  await growLoopDevice(loop.device);
+  await runTool('resize2fs', [loop.device]);
 }
 
 async function runTool(program: string, args: string[]): Promise<void> {
@@ -142,7 +161,7 @@ async function runTool(program: string, args: string[]): Promise<void> {
   } catch (error) {
     const cause = error instanceof CommandError ? error.cause : undefined;
     if (cause instanceof Error && 'code' in cause && cause.code === 'ENOENT') {
-      throw new HostRequirementError(`${program} is missing: apt-get install e2fsprogs`, { cause: error });
+      throw new HostRequirementError(`${program} is missing: apt-get install e2fsprogs util-linux`, { cause: error });
     }
     throw error;
   }

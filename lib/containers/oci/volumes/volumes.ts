@@ -7,7 +7,7 @@ import { HostRequirementError, InvalidSpecError } from '../../errors.js';
 import { detachLoopDevice, listMounts, loopDevicesBeneath, mountOverlay, unmount } from '../mounts.js';
 import type { DiskUsage, VolumeLease, VolumeRequest, Volumes } from '../ports.js';
 import { WarmPool } from '../warm-pool.js';
-import { type ImageLimits, inodesWithoutLimit } from './image-geometry.js';
+import { capacityFor, type ImageLimits, inodesWithoutLimit } from './image-geometry.js';
 import { loopImage } from './loop-image.js';
 import { treeUsage } from './tree-usage.js';
 
@@ -29,7 +29,8 @@ const kindSchema = z.object({
   rootfs: z.string(),
   /** Device and inode of the root file system: one that was replaced under the same name is another kind. */
   identity: z.string(),
-  limits: z.object({ bytes: z.number(), inodes: z.number() }).optional(),
+  /** Absent: no limit, no image. */
+  capacity: z.object({ bytes: z.number(), inodes: z.number() }).optional(),
 });
 
 type VolumeKind = z.infer<typeof kindSchema>;
@@ -107,17 +108,19 @@ class OverlayVolumes implements Volumes {
   }
 
   async create(request: VolumeRequest): Promise<VolumeLease> {
-    const kind = await this.#kindOf(request);
+    const limits = this.#options.driver === 'none' ? undefined : await this.#limitsOf(request);
+    const kind = await kindOf(request.rootfs, limits);
     const hasSpares = (this.#options.spares ?? defaultSpares) > 0;
     const volume = (hasSpares && this.#pool.take(JSON.stringify(kind))) || (await this.#make(kind));
     const link = join(request.directory, 'rootfs');
     try {
+      if (limits) await loopImage.setLimit(volume.volumeDirectory, volume.baseline, limits.bytes);
       await symlink(volume.mountPoint, link);
     } catch (error) {
       await this.#removeAll([volume.volumeDirectory]);
       throw error;
     }
-    return { ...volume, link };
+    return { ...volume, ...limits, link };
   }
 
   async adopt(lease: VolumeLease): Promise<boolean> {
@@ -141,10 +144,17 @@ class OverlayVolumes implements Volumes {
       this.#logger.warn('a volume that was made without a limit cannot get one', { directory: volume.volumeDirectory });
       return lease;
     }
-    const bytes = Math.max(limits.bytes ?? 0, volume.bytes ?? 0);
+    const wanted = { ...(volume.bytes !== undefined && { bytes: volume.bytes }), ...limits };
+    const bytes = wanted.bytes ?? (await this.#depotBytes());
     const inodes = Math.max(limits.inodes ?? 0, volume.inodes ?? 0);
-    if (bytes === volume.bytes && inodes === volume.inodes) return lease;
-    await loopImage.grow(volume.volumeDirectory, { bytes, inodes });
+    if (inodes > (volume.inodes ?? 0)) await loopImage.growInodes(volume.volumeDirectory, inodes);
+    try {
+      await loopImage.setLimit(volume.volumeDirectory, volume.baseline, bytes);
+    } catch (error) {
+      if (bytes > (volume.bytes ?? 0)) throw error;
+      this.#logger.info('a smaller disk limit has no room beside what is in use', { bytes, ...errorData(error) });
+      return { ...lease, inodes };
+    }
     return { ...lease, bytes, inodes };
   }
 
@@ -186,16 +196,6 @@ class OverlayVolumes implements Volumes {
     }
   }
 
-  async #kindOf(request: VolumeRequest): Promise<VolumeKind> {
-    const status = await stat(request.rootfs).catch((cause: unknown) => {
-      throw new InvalidSpecError(`rootfs ${request.rootfs} not found`, { cause });
-    });
-    if (!status.isDirectory()) throw new InvalidSpecError(`rootfs ${request.rootfs} is not a directory`);
-    const kind = { rootfs: request.rootfs, identity: `${status.dev}:${status.ino}` };
-    const limits = this.#options.driver === 'none' ? undefined : await this.#limitsOf(request);
-    return { ...kind, ...(limits && { limits }) };
-  }
-
   async #limitsOf({ bytes, inodes }: VolumeRequest): Promise<ImageLimits | undefined> {
     if (bytes === undefined && inodes === undefined) return undefined;
     const image = bytes ?? (await this.#depotBytes());
@@ -212,7 +212,7 @@ class OverlayVolumes implements Volumes {
     const data = join(volumeDirectory, 'data');
     const mountPoint = join(volumeDirectory, 'rootfs');
     await mkdir(volumeDirectory, { mode: 0o711 });
-    if (kind.limits) await loopImage.create(volumeDirectory, kind.limits);
+    if (kind.capacity) await loopImage.create(volumeDirectory, kind.capacity);
     else await mkdir(data);
     const upper = join(data, 'upper');
     const work = join(data, 'work');
@@ -220,11 +220,10 @@ class OverlayVolumes implements Volumes {
     await copyPermissions(kind.rootfs, upper);
     await mountOverlay({ lower: kind.rootfs, upper, work, target: mountPoint, volatile: this.#isVolatile });
     return {
-      driver: kind.limits ? 'loop-image' : 'none',
+      driver: kind.capacity ? 'loop-image' : 'none',
       mountPoint,
       volumeDirectory,
-      ...kind.limits,
-      baseline: kind.limits ? await loopImage.baseline(volumeDirectory) : { usedBlocks: 0, usedInodes: 0 },
+      baseline: kind.capacity ? await loopImage.baseline(volumeDirectory) : { usedBlocks: 0, usedInodes: 0 },
     };
   }
 
@@ -257,9 +256,7 @@ class OverlayVolumes implements Volumes {
         this.#logger.warn('disk limits of containers are not enforced');
         return;
       }
-      const status = await stat(lower);
-      const limits = { bytes: 1024 * 1024, inodes: 64 };
-      const volume = await this.#make({ rootfs: lower, identity: `${status.dev}:${status.ino}`, limits });
+      const volume = await this.#make(await kindOf(lower, { bytes: 1024 * 1024, inodes: 64 }));
       await this.#removeAll([volume.volumeDirectory]);
       this.#logger.info('disk limits of containers are enforced', { driver: 'loop-image', volatile: this.#isVolatile });
     } catch (error) {
@@ -276,7 +273,7 @@ class OverlayVolumes implements Volumes {
 
   /** `volatile` came with Linux 5.10; older kernels refuse the mount. */
   async #probeOverlay(lower: string): Promise<void> {
-    const kind = { rootfs: lower, identity: '' };
+    const kind = await kindOf(lower, undefined);
     const volume = await this.#make(kind).catch((error: unknown) => {
       if (error instanceof HostRequirementError) throw error;
       this.#isVolatile = false;
@@ -284,6 +281,15 @@ class OverlayVolumes implements Volumes {
     });
     await this.#removeAll([volume.volumeDirectory]);
   }
+}
+
+async function kindOf(rootfs: string, limits: ImageLimits | undefined): Promise<VolumeKind> {
+  const status = await stat(rootfs).catch((cause: unknown) => {
+    throw new InvalidSpecError(`rootfs ${rootfs} not found`, { cause });
+  });
+  if (!status.isDirectory()) throw new InvalidSpecError(`rootfs ${rootfs} is not a directory`);
+  const kind = { rootfs, identity: `${status.dev}:${status.ino}` };
+  return limits ? { ...kind, capacity: { bytes: capacityFor(limits.bytes), inodes: limits.inodes } } : kind;
 }
 
 /** The root directory of a container has the owner and mode of its image's, not those of a fresh upper layer. */
