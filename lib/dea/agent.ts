@@ -102,6 +102,10 @@ export class Agent implements Component {
     this.parts?.locator.stop();
   }
 
+  logSignal(signal: NodeJS.Signals): void {
+    this.options.logger.warn(`caught ${signal}`);
+  }
+
   private async assemble(): Promise<AgentParts> {
     const { config, logger, builderDirectory } = this.options;
     const path = (name: (typeof directoryNames)[number]) => join(config.base_dir, name);

@@ -3,11 +3,12 @@ import { createStenoLogger } from '../logging/steno.js';
 import { runProgram } from '../process/program.js';
 import { Agent } from './agent.js';
 import { type DeaConfig, loadDeaConfig } from './config.js';
+import { handleSignals } from './signals.js';
 
 /** Where the build puts the builder, beside this program. */
 const builderDirectory = fileURLToPath(new URL('../lifecycle/builder', import.meta.url));
 
-await runProgram<DeaConfig>({
+await runProgram<DeaConfig, Agent>({
   name: 'dea',
   summary: 'Runs a cell: stages apps and runs their instances, driven by a Cloud Controller over NATS.',
   details: `Signals: TERM, INT and QUIT stop all apps and exit; USR1 only withdraws the cell from placement.
@@ -21,4 +22,5 @@ Every key of the configuration is explained in config/dea.yml.`,
     });
     return Agent.create({ config, logger, builderDirectory });
   },
+  handleSignals,
 });

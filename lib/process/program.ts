@@ -5,24 +5,24 @@ export interface Component {
   stop(): Promise<void>;
 }
 
-export interface Program<Config> {
+export interface Program<Config, Running extends Component = Component> {
   /** Name of the command, as in `bin/<name>`. */
   name: string;
   /** One sentence for `--help`. */
   summary: string;
   /** Reads and checks the configuration file. @throws with a text that names the fault */
   load(path: string): Config;
-  create(config: Config): Component | Promise<Component>;
+  create(config: Config): Running | Promise<Running>;
   /** Extra paragraphs for `--help`. */
   details?: string;
   /**
    * Claims signals for the component; by default TERM, INT and QUIT stop it.
    * Calls `exit` once when the program is done.
    */
-  handleSignals?(component: Component, exit: (status: number) => void): void;
+  handleSignals?(component: Running, exit: (status: number) => void): void;
 }
 
-function helpText(program: Program<unknown>): string {
+function helpText(program: Pick<Program<unknown>, 'name' | 'summary' | 'details'>): string {
   return `Usage: ${program.name} <config path>
 
 ${program.summary}
@@ -36,9 +36,12 @@ ${program.details ? `\n${program.details}\n` : ''}`;
  * The life of a `bin/<name> CONFIG` program: arguments, configuration, start, signals, orderly stop.
  * Exit status: 0 after an orderly stop, 1 for every failure (docs/protocol/dea.md §1.1).
  */
-export async function runProgram<Config>(program: Program<Config>, args = process.argv.slice(2)): Promise<void> {
+export async function runProgram<Config, Running extends Component = Component>(
+  program: Program<Config, Running>,
+  args = process.argv.slice(2),
+): Promise<void> {
   if (args.includes('--help') || args.includes('-h')) {
-    process.stdout.write(helpText(program as Program<unknown>));
+    process.stdout.write(helpText(program));
     return;
   }
   const paths = args.filter((arg) => arg !== '--check');
@@ -60,7 +63,7 @@ export async function runProgram<Config>(program: Program<Config>, args = proces
   await runUntilStopped(program, config.value);
 }
 
-function loadOrReport<Config>(program: Program<Config>, path: string): { value: Config } | undefined {
+function loadOrReport<Config>(program: Pick<Program<Config>, 'load'>, path: string): { value: Config } | undefined {
   try {
     return { value: program.load(path) };
   } catch (error) {
@@ -69,8 +72,11 @@ function loadOrReport<Config>(program: Program<Config>, path: string): { value: 
   }
 }
 
-async function runUntilStopped<Config>(program: Program<Config>, config: Config): Promise<void> {
-  let component: Component | undefined;
+async function runUntilStopped<Config, Running extends Component>(
+  program: Program<Config, Running>,
+  config: Config,
+): Promise<void> {
+  let component: Running | undefined;
   try {
     component = await program.create(config);
     // Before start: a signal during a long start must lead to an orderly stop, too.

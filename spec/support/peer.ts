@@ -1,9 +1,13 @@
 import { connect, JSONCodec, type NatsConnection, type Subscription } from 'nats';
 import { eventually } from './eventually.js';
 
+/** A message of a protocol under check: every field is looked at, and none is taken for granted. */
+// biome-ignore lint/suspicious/noExplicitAny: specs compare fields of any depth with what the protocol demands
+export type Message = Record<string, any>;
+
 export interface Received {
   subject: string;
-  data: Record<string, any>;
+  data: Message;
   at: number;
 }
 
@@ -13,7 +17,7 @@ export interface Received {
  */
 export class Peer {
   readonly received: Received[] = [];
-  private readonly codec = JSONCodec<any>();
+  private readonly codec = JSONCodec<Message>();
 
   private constructor(readonly connection: NatsConnection) {}
 
@@ -27,7 +31,7 @@ export class Peer {
     void (async () => {
       for await (const message of subscription) {
         if (message.subject.startsWith('_INBOX')) continue;
-        let data: Record<string, any>;
+        let data: Message;
         try {
           data = this.codec.decode(message.data);
         } catch {
@@ -39,7 +43,7 @@ export class Peer {
     await this.connection.flush();
   }
 
-  publish(subject: string, data: unknown): void {
+  publish(subject: string, data: Message): void {
     this.connection.publish(subject, this.codec.encode(data));
   }
 
@@ -58,9 +62,9 @@ export class Peer {
   /** Waits for a message on a subject, after `since` (index into `received`), that `accept` takes. */
   next(
     subject: string,
-    accept: (data: Record<string, any>) => boolean = () => true,
+    accept: (data: Message) => boolean = () => true,
     options: { since?: number; timeoutMs?: number } = {},
-  ): Promise<Record<string, any>> {
+  ): Promise<Message> {
     const { since = 0, timeoutMs = 10_000 } = options;
     return eventually(
       () => this.received.slice(since).find((message) => message.subject === subject && accept(message.data))?.data,
@@ -74,7 +78,7 @@ export class Peer {
   }
 
   /** Publishes with an inbox and collects the replies that come until there are `count` or the time is up. */
-  async request(subject: string, data: unknown, options: { count?: number; timeoutMs?: number } = {}) {
+  async request(subject: string, data: Message, options: { count?: number; timeoutMs?: number } = {}) {
     const replies = this.requestReplies(subject, data);
     await eventually(() => (replies.length >= (options.count ?? 1) ? true : undefined), {
       timeoutMs: options.timeoutMs ?? 1000,
@@ -83,9 +87,9 @@ export class Peer {
   }
 
   /** Publishes with an inbox; the array that comes back grows with each reply. */
-  requestReplies(subject: string, data: unknown): Record<string, any>[] {
+  requestReplies(subject: string, data: Message): Message[] {
     const inbox = `_INBOX.${Math.random().toString(36).slice(2)}`;
-    const replies: Record<string, any>[] = [];
+    const replies: Message[] = [];
     this.connection.subscribe(inbox, {
       callback: (_error, message) => {
         replies.push(this.codec.decode(message.data));

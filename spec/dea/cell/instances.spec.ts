@@ -5,7 +5,7 @@ import { type Cell, makeCell } from '../../support/cell.js';
 import { makeDroplet } from '../../support/droplets.js';
 import { eventually } from '../../support/eventually.js';
 import { startNats } from '../../support/nats.js';
-import { Peer } from '../../support/peer.js';
+import { type Message, Peer } from '../../support/peer.js';
 import { startMessage } from '../../support/start-message.js';
 
 /** Numbers in titles are those of docs/protocol/dea.md §25. */
@@ -48,7 +48,6 @@ describe('a cell with instances', function () {
     });
   });
 
-  type Message = Record<string, any>;
   const message = (overrides: Message = {}): Message =>
     startMessage({ sha1: sha1(droplet), executableUri: dropletUrl, ...overrides });
 
@@ -139,7 +138,8 @@ describe('a cell with instances', function () {
     const legacy = ['healthmanager.start', 'dea.status', 'dea.locate'];
     const mark = peer.mark;
     for (const subject of [...listened, ...staging, ...legacy]) {
-      for (const text of ['}{', '[]', '"text"', 'null', '17', '', '{"droplet": {"a": []}}']) peer.publishRaw(subject, text);
+      for (const text of ['}{', '[]', '"text"', 'null', '17', '', '{"droplet": {"a": []}}'])
+        peer.publishRaw(subject, text);
     }
     await peer.next('dea.advertise', () => true, { since: mark, timeoutMs: 3000 });
     await eventually(() => cell.logs.find(({ message: text }) => text === 'nats.subscription.json_error'));
@@ -171,7 +171,12 @@ describe('a cell with instances', function () {
     expect(found).to.deep.include({ dea: cellId, droplet: app, index: 0, state: 'RUNNING' });
     expect(found.staged).to.equal(`/${found.instance}`);
     expect(found).not.to.have.property('file_uri_v2');
-    expect(found.stats).to.include({ mem_quota: 64 * 1048576, disk_quota: 128 * 1048576, fds_quota: 1024, name: 'web' });
+    expect(found.stats).to.include({
+      mem_quota: 64 * 1048576,
+      disk_quota: 128 * 1048576,
+      fds_quota: 1024,
+      name: 'web',
+    });
     expect(found.stats.usage.time).to.match(/^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4}$/);
     const measured = await eventually(async () => {
       const { stats } = (await find(app, { include_stats: true }))!;
@@ -277,7 +282,13 @@ describe('a cell with instances', function () {
       HOME: '/home/vcap/app',
       CF_INSTANCE_ADDR: `${instance.found.stats.host}:${port}`,
     });
-    expect(JSON.parse(environment.VCAP_SERVICES)['p-mysql'][0]).to.have.all.keys('name', 'label', 'tags', 'plan', 'credentials');
+    expect(JSON.parse(environment.VCAP_SERVICES)['p-mysql'][0]).to.have.all.keys(
+      'name',
+      'label',
+      'tags',
+      'plan',
+      'credentials',
+    );
     const vcapApplication = JSON.parse(environment.VCAP_APPLICATION);
     expect(vcapApplication).to.include({ instance_id: instance.found.instance, instance_index: 0, space_name: 'dev' });
     expect(vcapApplication.started_at_timestamp).to.satisfy(Number.isInteger);
@@ -298,11 +309,12 @@ describe('a cell with instances', function () {
     ['the droplet has other bytes', () => blobs.put('/wrong', Buffer.from('something else'))],
     [
       'the connection is cut',
-      () => blobs.handle('/cut', (_request, response) => {
-        response.writeHead(200, { 'Content-Length': 1_000_000 });
-        response.write('partial');
-        setTimeout(() => response.destroy(), 50);
-      }),
+      () =>
+        blobs.handle('/cut', (_request, response) => {
+          response.writeHead(200, { 'Content-Length': 1_000_000 });
+          response.write('partial');
+          setTimeout(() => response.destroy(), 50);
+        }),
     ],
     ['nobody listens', () => 'http://127.0.0.1:1/droplet'],
   ];
@@ -320,7 +332,9 @@ describe('a cell with instances', function () {
     const { host, port } = instance.found.stats;
     const mark = peer.mark;
     peer.publish('dea.stop', { droplet: instance.droplet });
-    await peer.next('router.unregister', (data) => data.app === instance.droplet && data.port === port, { since: mark });
+    await peer.next('router.unregister', (data) => data.app === instance.droplet && data.port === port, {
+      since: mark,
+    });
     await eventually(async () => ((await find(instance.droplet)) === undefined ? true : undefined));
     await eventually(() => refuses(host, port));
     await eventually(async () => ((await freeMemory()) === before ? true : undefined));
@@ -331,7 +345,9 @@ describe('a cell with instances', function () {
     const instance = await startAndWait({ env: ['IGNORE_TERM=1'] });
     const stopped = Date.now();
     peer.publish('dea.stop', { droplet: instance.droplet });
-    await eventually(async () => ((await find(instance.droplet)) === undefined ? true : undefined), { timeoutMs: 20_000 });
+    await eventually(async () => ((await find(instance.droplet)) === undefined ? true : undefined), {
+      timeoutMs: 20_000,
+    });
     expect(Date.now() - stopped).to.be.within(9000, 14_000);
   });
 
@@ -355,10 +371,16 @@ describe('a cell with instances', function () {
     expect(unregistered.uris).to.deep.equal(['a.example.com']);
     const found = (await find(app))!;
     expect(found.version).to.equal('new');
-    expect(found.instance).to.match(/^[0-9a-f]{32}$/).and.not.to.equal(instance.found.instance);
-    await peer.next('dea.heartbeat', (data) => data.droplets.some((entry: Message) => entry.instance === found.instance), {
-      since: mark,
-    });
+    expect(found.instance)
+      .to.match(/^[0-9a-f]{32}$/)
+      .and.not.to.equal(instance.found.instance);
+    await peer.next(
+      'dea.heartbeat',
+      (data) => data.droplets.some((entry: Message) => entry.instance === found.instance),
+      {
+        since: mark,
+      },
+    );
     expect(Date.now() - sentAt).to.be.lessThan(1500);
     expect(await get(instance, '/hello')).to.equal('hello from 0');
     const { file_uri_v2: url } = (await find(app, { path: '/app' }))!;
@@ -367,7 +389,9 @@ describe('a cell with instances', function () {
 
   it('lists STARTING, RUNNING and CRASHED instances in its heartbeat, with their fields', async () => {
     const { droplet: app, version, found } = await startAndWait();
-    const beat = await peer.next('dea.heartbeat', (data) => data.droplets.some((e: Message) => e.state === 'RUNNING' && e.droplet === app));
+    const beat = await peer.next('dea.heartbeat', (data) =>
+      data.droplets.some((e: Message) => e.state === 'RUNNING' && e.droplet === app),
+    );
     expect(beat.dea).to.equal(cellId);
     expect(beat.droplets.find((entry: Message) => entry.droplet === app)).to.deep.include({
       cc_partition: 'default',
@@ -378,7 +402,9 @@ describe('a cell with instances', function () {
   });
 
   it('37: shows no file of the host through a link in the app directory', async () => {
-    const instance = await startAndWait({ start_command: 'ln -s /etc/hostname link; ln -s /proc/1/root/etc/shadow deep; exec perl server.pl' });
+    const instance = await startAndWait({
+      start_command: 'ln -s /etc/hostname link; ln -s /proc/1/root/etc/shadow deep; exec perl server.pl',
+    });
     for (const path of ['/app/link', '/app/deep', '/app/../../../../../../etc/shadow']) {
       const { file_uri_v2: url } = (await find(instance.droplet, { path }))!;
       const answer = await readFileUrl(url);

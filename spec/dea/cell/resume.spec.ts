@@ -6,10 +6,8 @@ import { type Cell, makeCell } from '../../support/cell.js';
 import { makeDroplet } from '../../support/droplets.js';
 import { eventually } from '../../support/eventually.js';
 import { startNats } from '../../support/nats.js';
-import { Peer } from '../../support/peer.js';
+import { type Message, Peer } from '../../support/peer.js';
 import { startMessage } from '../../support/start-message.js';
-
-type Message = Record<string, any>;
 
 describe('a cell that was killed', function () {
   this.timeout(90_000);
@@ -63,11 +61,16 @@ describe('a cell that was killed', function () {
     const mark = peer.mark;
     await cell.start();
     const beat = await peer.next('dea.heartbeat', (data) => data.droplets.length === 10, { since: mark });
-    expect(beat.droplets.map((entry: Message) => entry.instance)).to.have.members(before.map((found) => found.instance));
-    expect(beat.droplets.every((entry: Message) => entry.state === 'RUNNING')).to.equal(true);
-    expect(peer.all('router.register').slice(-30).map(({ data }) => data.port)).to.include.members(
-      before.map(({ stats }) => stats.port),
+    expect(beat.droplets.map((entry: Message) => entry.instance)).to.have.members(
+      before.map((found) => found.instance),
     );
+    expect(beat.droplets.every((entry: Message) => entry.state === 'RUNNING')).to.equal(true);
+    expect(
+      peer
+        .all('router.register')
+        .slice(-30)
+        .map(({ data }) => data.port),
+    ).to.include.members(before.map(({ stats }) => stats.port));
     const after = await running(apps[0]!.droplet);
     expect(after.stats.port).to.equal(before[0]!.stats.port);
     expect(after.stats.uptime).to.be.at.least(before[0]!.stats.uptime);
@@ -75,7 +78,9 @@ describe('a cell that was killed', function () {
     const { pathname, search } = new URL(url);
     const listing = await fetch(`http://127.0.0.1:${cell.directoryServerPort}${pathname}${search}`);
     expect(await listing.text()).to.contain('app/');
-    expect((await cell.snapshot()).instances[0]!.warden_container_path).to.be.a('string').and.not.equal('');
+    expect((await cell.snapshot()).instances[0]!.warden_container_path)
+      .to.be.a('string')
+      .and.not.equal('');
 
     await fetch(`http://${before[3]!.stats.host}:${before[3]!.stats.port}/exit?code=9`).catch(() => {});
     const exited = await peer.next('droplet.exited', (data) => data.instance === before[3]!.instance);

@@ -7,11 +7,10 @@ import { type BlobServer, sha1, startBlobServer } from '../../support/blob-serve
 import { type Cell, makeCell } from '../../support/cell.js';
 import { eventually } from '../../support/eventually.js';
 import { startNats } from '../../support/nats.js';
-import { Peer } from '../../support/peer.js';
+import { type Message, Peer } from '../../support/peer.js';
 import { startMessage } from '../../support/start-message.js';
 import { zipDirectory } from '../../support/zip.js';
 
-type Message = Record<string, any>;
 const fixtures = 'spec/fixtures';
 
 /** Numbers in titles are those of docs/protocol/dea.md §25. */
@@ -99,7 +98,9 @@ describe('a cell that stages', function () {
     const [first] = await replies(received, 1);
     expect(first).to.deep.include({ task_id: message.task_id, error: null });
     expect(blobs.uploads).to.deep.equal([]);
-    const log = await (await readLog(first!.task_streaming_log_url, '&tail&tail_offset=0')).text().catch((error) => error);
+    const log = await (await readLog(first!.task_streaming_log_url, '&tail&tail_offset=0'))
+      .text()
+      .catch((error) => error);
     expect(String(log)).to.contain('-----> Downloaded app package (').and.to.contain('-----> static: ');
     const [, second, ...more] = await replies(received, 2);
     expect(more).to.deep.equal([]);
@@ -252,7 +253,11 @@ describe('a cell that stages', function () {
 
   const refused: [title: string, overrides: () => Message, error: RegExp][] = [
     ['an unknown stack', () => ({ stack: 'x' }), /^Error staging: Stack x does not exist$/],
-    ['no package', () => ({ download_uri: `${blobs.urlWithCredentials}/none` }), /^Error downloading: HTTP status: 404$/],
+    [
+      'no package',
+      () => ({ download_uri: `${blobs.urlWithCredentials}/none` }),
+      /^Error downloading: HTTP status: 404$/,
+    ],
     [
       'nobody at the package URL',
       () => ({ download_uri: 'http://u:secret@127.0.0.1:1/x' }),
