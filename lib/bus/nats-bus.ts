@@ -1,0 +1,307 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import {
+  connect,
+  createInbox,
+  Events,
+  type Msg,
+  type NatsConnection,
+  type Subscription as NatsSubscription,
+} from 'nats';
+import { errorData, type Logger } from '../logging/logger.js';
+import type { Bus, BusMessage, RequestOptions, Subscription } from './bus.js';
+import { redact } from './redaction.js';
+
+export interface NatsBusOptions {
+  /** `nats://user:password@host:port`, tried in random order. */
+  servers: string[];
+  logger: Logger;
+  /** Name of the connection, for the server's monitoring. */
+  name?: string;
+}
+
+const retryPauseMs = 2000;
+const connectTimeoutMs = 5000;
+const flushLimitMs = 5000;
+/** Publishes that wait for the first connection; beyond that the oldest go: they are the most outdated. */
+const waitingLimit = 10_000;
+
+interface Waiting {
+  subject: string;
+  payload: Uint8Array;
+  reply?: string;
+}
+
+interface Registration {
+  subject: string;
+  queue: string | undefined;
+  deliver(message: Msg): void;
+  subscription: NatsSubscription | undefined;
+}
+
+/**
+ * A bus over NATS.
+ *
+ * The library buffers and restores while a connection is being regained; before the first connection, and between one
+ * that was closed for good and the next, this class does.
+ */
+export class NatsBus implements Bus {
+  private connection: NatsConnection | undefined;
+  private connecting: Promise<void> | undefined;
+  private readonly stopped = new AbortController();
+  private readonly registrations = new Set<Registration>();
+  private readonly listeners = new Set<() => void>();
+  private readonly waiting: Waiting[] = [];
+  private isUp = false;
+
+  constructor(private readonly options: NatsBusOptions) {}
+
+  get isConnected(): boolean {
+    return this.isUp;
+  }
+
+  async start(): Promise<void> {
+    this.connecting ??= this.keepConnected();
+  }
+
+  async stop(): Promise<void> {
+    if (this.stopped.signal.aborted) return;
+    if (this.connection && this.isUp) {
+      const limit = delay(flushLimitMs, undefined, { ref: false });
+      await Promise.race([this.connection.flush().catch(() => {}), limit]);
+    }
+    this.stopped.abort();
+    await this.connection?.close().catch(() => {});
+    await this.connecting;
+    this.isUp = false;
+  }
+
+  publish(subject: string, data: unknown = null): void {
+    this.send({ subject, payload: encode(data) });
+  }
+
+  subscribe(
+    subject: string,
+    handler: (message: BusMessage) => void | Promise<void>,
+    options: { queue?: string } = {},
+  ): Subscription {
+    const registration: Registration = {
+      subject,
+      queue: options.queue,
+      deliver: (message) => void this.deliver(message, handler),
+      subscription: undefined,
+    };
+    this.registrations.add(registration);
+    this.attach(registration);
+    return {
+      unsubscribe: () => {
+        if (!this.registrations.delete(registration)) return;
+        registration.subscription?.unsubscribe();
+      },
+    };
+  }
+
+  async request(subject: string, data: unknown, options: RequestOptions & { maxReplies?: number }): Promise<unknown[]> {
+    const { maxReplies = 1, timeoutMs, signal } = options;
+    const replies: unknown[] = [];
+    if (maxReplies <= 0) return replies;
+    const deadline = performance.now() + timeoutMs;
+    const inbox = this.openInbox(subject, data);
+    try {
+      while (replies.length < maxReplies) {
+        const reply = await inbox.next(deadline - performance.now(), signal);
+        if (!reply) break;
+        replies.push(reply.data);
+      }
+      return replies;
+    } finally {
+      inbox.close();
+    }
+  }
+
+  async *requestStream(subject: string, data: unknown, options: RequestOptions): AsyncIterable<unknown> {
+    const inbox = this.openInbox(subject, data);
+    try {
+      for (;;) {
+        const reply = await inbox.next(options.timeoutMs, options.signal);
+        if (!reply) return;
+        yield reply.data;
+      }
+    } finally {
+      inbox.close();
+    }
+  }
+
+  onConnect(listener: () => void): () => void {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  }
+
+  private openInbox(subject: string, data: unknown) {
+    const reply = createInbox();
+    const arrived: BusMessage[] = [];
+    let wake = () => {};
+    const subscription = this.subscribe(reply, (message) => {
+      arrived.push(message);
+      wake();
+    });
+    this.send({ subject, payload: encode(data), reply });
+    return {
+      close: () => subscription.unsubscribe(),
+      next: async (timeoutMs: number, signal?: AbortSignal): Promise<BusMessage | undefined> => {
+        if (arrived.length === 0 && timeoutMs > 0 && !signal?.aborted) {
+          const { promise, cancel } = wakeable(timeoutMs, signal);
+          wake = cancel;
+          await promise;
+        }
+        return arrived.shift();
+      },
+    };
+  }
+
+  private send(message: Waiting): void {
+    if (this.connection && !this.connection.isClosed()) {
+      this.connection.publish(message.subject, message.payload, message.reply ? { reply: message.reply } : {});
+      return;
+    }
+    if (this.stopped.signal.aborted) return;
+    this.waiting.push(message);
+    if (this.waiting.length > waitingLimit) this.waiting.shift();
+  }
+
+  private attach(registration: Registration): void {
+    if (!this.connection || this.connection.isClosed()) return;
+    registration.subscription = this.connection.subscribe(registration.subject, {
+      ...(registration.queue !== undefined && { queue: registration.queue }),
+      callback: (error, message) => {
+        if (error) this.options.logger.error('nats.subscription.error', errorData(error));
+        else registration.deliver(message);
+      },
+    });
+  }
+
+  private async deliver(message: Msg, handler: (message: BusMessage) => void | Promise<void>): Promise<void> {
+    const { logger } = this.options;
+    const { subject, reply: respondTo } = message;
+    let data: unknown;
+    try {
+      data = message.data.length === 0 ? null : JSON.parse(new TextDecoder().decode(message.data));
+    } catch (error) {
+      logger.error('nats.subscription.json_error', { subject, ...errorData(error) });
+      return;
+    }
+    logger.debug('nats.message.received', { subject, data: redact(data) });
+    const reply = (answer: unknown) => {
+      if (respondTo) this.publish(respondTo, answer);
+    };
+    try {
+      await handler({ subject, data, hasReply: Boolean(respondTo), reply });
+    } catch (error) {
+      logger.error('nats.subscription.error', {
+        subject,
+        data: redact(data),
+        respond_to: respondTo ?? null,
+        ...errorData(error),
+      });
+    }
+  }
+
+  private async keepConnected(): Promise<void> {
+    const { logger, servers, name } = this.options;
+    while (!this.stopped.signal.aborted) {
+      logger.info('nats.connecting', { servers: redact(servers) });
+      try {
+        await this.connectOnce(name);
+      } catch (error) {
+        logger.warn('nats.connection.failed', redact(errorData(error)) as Record<string, unknown>);
+      }
+      await delay(retryPauseMs * (0.75 + Math.random() / 2), undefined, { signal: this.stopped.signal }).catch(
+        () => {},
+      );
+    }
+  }
+
+  /** Connects, and resolves when that connection is closed for good. */
+  private async connectOnce(name: string | undefined): Promise<void> {
+    // The library takes credentials once for all servers, so each server is a connection attempt of its own.
+    const server = this.nextServer();
+    const connection = await connect({
+      ...server,
+      ...(name !== undefined && { name }),
+      timeout: connectTimeoutMs,
+      // Reconnecting is left to this class when there are several servers with credentials of their own.
+      reconnect: this.options.servers.length === 1,
+      maxReconnectAttempts: -1,
+      reconnectTimeWait: retryPauseMs,
+      pingInterval: 30_000,
+      maxPingOut: 2,
+    });
+    if (this.stopped.signal.aborted) {
+      await connection.close();
+      return;
+    }
+    this.connection = connection;
+    void this.watchStatus(connection);
+    this.handleConnect(connection);
+    const error = await connection.closed();
+    this.isUp = false;
+    if (error && !this.stopped.signal.aborted) throw error;
+  }
+
+  private handleConnect(connection: NatsConnection): void {
+    this.isUp = true;
+    this.options.logger.info('nats.connected', { server: connection.getServer() });
+    for (const registration of this.registrations) this.attach(registration);
+    for (const message of this.waiting.splice(0)) this.send(message);
+    for (const listener of this.listeners) listener();
+  }
+
+  private async watchStatus(connection: NatsConnection): Promise<void> {
+    for await (const { type } of connection.status()) {
+      if (type === Events.Disconnect) {
+        this.isUp = false;
+        this.options.logger.warn('nats.disconnected');
+      } else if (type === Events.Reconnect) {
+        this.isUp = true;
+        this.options.logger.info('nats.reconnected', { server: connection.getServer() });
+        for (const listener of this.listeners) listener();
+      }
+    }
+  }
+
+  private nextServer(): { servers: string; user?: string; pass?: string } {
+    const { servers } = this.options;
+    const url = new URL(servers[Math.floor(Math.random() * servers.length)]!);
+    const address = `${url.hostname}:${url.port || '4222'}`;
+    if (!url.username) return { servers: address };
+    return {
+      servers: address,
+      user: decodeURIComponent(url.username),
+      pass: decodeURIComponent(url.password),
+    };
+  }
+}
+
+/** A bus over the given NATS servers; `start()` connects it. */
+export function createNatsBus(options: NatsBusOptions): Bus {
+  return new NatsBus(options);
+}
+
+function encode(data: unknown): Uint8Array {
+  return new TextEncoder().encode(JSON.stringify(data));
+}
+
+/** A pause that ends early by `cancel` or the signal. */
+function wakeable(timeoutMs: number, signal: AbortSignal | undefined): { promise: Promise<void>; cancel(): void } {
+  let cancel = () => {};
+  const promise = new Promise<void>((resolve) => {
+    const finish = () => {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', finish);
+      resolve();
+    };
+    const timer = setTimeout(finish, timeoutMs);
+    signal?.addEventListener('abort', finish, { once: true });
+    cancel = finish;
+  });
+  return { promise, cancel };
+}
