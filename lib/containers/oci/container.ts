@@ -1,0 +1,445 @@
+import { randomUUID } from 'node:crypto';
+import { join } from 'node:path';
+import type { Readable } from 'node:stream';
+import { isRunning, type ProcessIdentity } from '../../process/identity.js';
+import { waitUntil } from '../../process/wait.js';
+import type {
+  Container,
+  ContainerEvent,
+  ContainerInfo,
+  ContainerMetrics,
+  ContainerProcess,
+  Limits,
+  NetOutRule,
+  PortMapping,
+  ProcessIO,
+  ProcessSpec,
+  Properties,
+  StopOptions,
+} from '../engine.js';
+import { ProcessIdInUseError, UnknownHandleError, UnknownProcessError, UnknownPropertyError } from '../errors.js';
+import { checkLimits } from './container-spec.js';
+import type { ContainerState, StateFile } from './container-state.js';
+import { processesDirectoryName } from './creation.js';
+import { GraceTimer } from './grace-timer.js';
+import { type Host, runtimeOf } from './host.js';
+import type { NetworkLease } from './ports.js';
+import { endProcesses } from './removal.js';
+import { checkProcessSpec, describeProcess } from './supervisor/process-spec.js';
+import type { SupervisedProcess } from './supervisor/supervised-process.js';
+import type { SupervisedContainer } from './supervisor/supervisor.js';
+import { Turnstile } from './turnstile.js';
+import { lookUpAccount } from './users/container-files.js';
+
+export interface OciContainerOptions {
+  host: Host;
+  file: StateFile;
+  /** Called when the grace time has passed without a reference. */
+  onGraceTimeElapsed: () => void;
+}
+
+const outOfMemory: ContainerEvent = 'out of memory';
+/** Exit status of a process that was killed with SIGKILL, as by the memory limit. */
+const killedStatus = 137;
+const defaultStopGraceMs = 10_000;
+const signalIntervalMs = 1_000;
+const killPatienceMs = 10_000;
+/** What conmon takes to report the end of a killed process, with room. */
+const exitReportPatienceMs = 2_000;
+/** How long the output of an ended process is kept after its exit status was delivered. */
+const retentionMs = 60_000;
+/** Exit statuses that are remembered beyond that. */
+const maximumEndedProcesses = 1_000;
+
+/** A container of the `oci` engine; the state file is its memory, the host's collaborators are its hands. */
+export class OciContainer implements Container {
+  readonly handle: string;
+  readonly #host: Host;
+  readonly #file: StateFile;
+  readonly #graceTimer: GraceTimer;
+  readonly #processes = new Map<string, SupervisedProcess>();
+  readonly #startingIds = new Set<string>();
+  readonly #listeners = new Set<(event: ContainerEvent) => void>();
+  /** Changes of a lease build on the lease before: one at a time. */
+  readonly #leaseChanges = new Turnstile(1);
+  #isEnding = false;
+
+  constructor(options: OciContainerOptions) {
+    this.handle = options.file.state.handle;
+    this.#host = options.host;
+    this.#file = options.file;
+    this.#graceTimer = new GraceTimer(options.onGraceTimeElapsed);
+    this.#graceTimer.setPeriod(this.#state.graceTimeMs);
+  }
+
+  get state(): Readonly<ContainerState> {
+    return this.#file.state;
+  }
+
+  /** True from the beginning of `end` on: the container is not to be found any more. */
+  get isEnding(): boolean {
+    return this.#isEnding;
+  }
+
+  /** Joins the processes that an engine before this one started. */
+  async adoptProcesses(): Promise<void> {
+    for (const supervised of await this.#host.supervisor.adoptAll(this.#asSupervised())) {
+      this.#processes.set(supervised.id, supervised);
+    }
+  }
+
+  /** Gives up timers; the container lives on. Idempotent. */
+  letGo(): void {
+    this.#graceTimer.stop();
+  }
+
+  run(spec: ProcessSpec, io: ProcessIO = {}): Promise<ContainerProcess> {
+    return this.#use(async () => {
+      checkProcessSpec(spec);
+      const id = this.#claimProcessId(spec.id ?? randomUUID());
+      try {
+        const supervised = await this.#start(id, spec, io);
+        this.#processes.set(id, supervised);
+        return this.#attach(supervised, io);
+      } finally {
+        this.#startingIds.delete(id);
+      }
+    });
+  }
+
+  attach(processId: string, io: ProcessIO = {}): Promise<ContainerProcess> {
+    return this.#use(async () => {
+      const supervised = this.#processes.get(processId);
+      if (supervised) return this.#attach(supervised, io);
+      const exitStatus = this.#state.endedProcesses[processId];
+      if (exitStatus === undefined) throw new UnknownProcessError(processId);
+      return endedProcess(processId, exitStatus);
+    });
+  }
+
+  streamIn(options: { path: string; user?: string; tar: Readable }): Promise<void> {
+    return this.#use(() => this.#host.streams.in(this.#init, options));
+  }
+
+  streamOut(options: { path: string; user?: string }): Promise<Readable> {
+    return this.#use(() => this.#host.streams.out(this.#init, options));
+  }
+
+  netIn(request: { hostPort?: number; containerPort?: number } = {}): Promise<PortMapping> {
+    return this.#use(async () => {
+      const lease = await this.#changeNetwork((network) => this.#host.network.netIn(network, request));
+      return lease.mappedPorts.at(-1)!;
+    });
+  }
+
+  netOut(rules: NetOutRule[]): Promise<void> {
+    return this.#use(async () => {
+      await this.#changeNetwork((network) => this.#host.network.netOut(network, rules));
+    });
+  }
+
+  limit(limits: Limits): Promise<void> {
+    return this.#use(() => this.#leaseChanges.pass(() => this.#applyLimits(limits)));
+  }
+
+  limits(): Promise<Limits> {
+    return this.#use(async () => structuredClone(this.#state.limits));
+  }
+
+  info(): Promise<ContainerInfo> {
+    return this.#use(async () => {
+      const { phase, events, properties } = this.#state;
+      const network = this.#network;
+      return {
+        state: phase === 'stopped' ? 'stopped' : 'active',
+        events: [...events],
+        hostIp: network.hostIp,
+        containerIp: network.containerIp,
+        externalIp: network.externalIp,
+        containerPath: this.#file.directory,
+        processIds: [...this.#processes.values()].filter((process) => !process.hasEnded).map(({ id }) => id),
+        properties: { ...properties },
+        mappedPorts: network.mappedPorts.map((mapping) => ({ ...mapping })),
+      };
+    });
+  }
+
+  metrics(): Promise<ContainerMetrics> {
+    return this.#use(async () => {
+      const [stats, disk] = await Promise.all([this.#host.cgroups.stats(this.handle), this.#diskUsage()]);
+      const { rssBytes, cacheBytes, inactiveFileBytes, swapBytes } = stats.memory;
+      return {
+        memory: { ...stats.memory, usageBytes: Math.max(0, rssBytes + cacheBytes + swapBytes - inactiveFileBytes) },
+        cpu: { usageNs: stats.cpuUsageNs },
+        disk,
+        pids: stats.pids,
+        ageMs: Date.now() - this.#state.createdAt,
+      };
+    });
+  }
+
+  properties(): Promise<Properties> {
+    return this.#use(async () => ({ ...this.#state.properties }));
+  }
+
+  setProperty(name: string, value: string): Promise<void> {
+    return this.#use(() =>
+      this.#file.update((state) => {
+        state.properties[name] = value;
+      }),
+    );
+  }
+
+  removeProperty(name: string): Promise<void> {
+    return this.#use(() => {
+      if (!Object.hasOwn(this.#state.properties, name)) throw new UnknownPropertyError(name);
+      return this.#file.update((state) => {
+        delete state.properties[name];
+      });
+    });
+  }
+
+  setGraceTime(graceTimeMs: number): Promise<void> {
+    return this.#use(async () => {
+      await this.#file.update((state) => {
+        state.graceTimeMs = graceTimeMs;
+      });
+      this.#graceTimer.setPeriod(graceTimeMs);
+    });
+  }
+
+  stop(options: StopOptions = {}): Promise<void> {
+    return this.#use(async () => {
+      await this.#file.update((state) => {
+        if (state.phase === 'active') state.phase = 'stopped';
+      });
+      const hasEnded = options.kill !== true && (await this.#terminate(options.graceTimeMs ?? defaultStopGraceMs));
+      if (!hasEnded) await this.#killAll();
+      await this.#exitsReported();
+    });
+  }
+
+  onEvent(listener: (event: ContainerEvent) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Whether the container has every given property with that value. */
+  matches(filter: Properties): boolean {
+    return Object.entries(filter).every(([name, value]) => this.#state.properties[name] === value);
+  }
+
+  /**
+   * Kills everything in the container and tells those who wait; from the call on nobody finds it. What it holds is
+   * left to be released.
+   */
+  async end(): Promise<void> {
+    this.#isEnding = true;
+    this.#graceTimer.stop();
+    await this.#file.update((state) => {
+      state.phase = 'destroying';
+    });
+    try {
+      await endProcesses(this.#host, this.#state);
+    } catch (error) {
+      // It stays listed, so that its destruction can be asked for again.
+      this.#isEnding = false;
+      throw error;
+    }
+    await this.#exitsReported();
+    await this.#host.supervisor.endAll(this.#processesDirectory, this.handle);
+    await Promise.all([...this.#processes.values()].map((supervised) => this.#host.supervisor.forget(supervised)));
+    await this.#file.close();
+  }
+
+  /** Takes note of kills by the memory limit since the last look. Reads one file. */
+  async checkMemoryKills(): Promise<void> {
+    const kills = await this.#host.cgroups.oomKills(this.handle);
+    const fresh = kills - this.#state.oomKillsSeen;
+    if (fresh <= 0) return;
+    const recorded = this.#file.update((state) => {
+      state.oomKillsSeen = kills;
+      state.events.push(...Array.from({ length: fresh }, () => outOfMemory));
+    });
+    for (let kill = 0; kill < fresh; kill += 1) {
+      for (const listener of this.#listeners) listener(outOfMemory);
+    }
+    await recorded;
+  }
+
+  /** Removes the files of processes whose exit status was delivered a while ago. */
+  async forgetDeliveredProcesses(now = Date.now()): Promise<void> {
+    for (const [id, supervised] of this.#processes) {
+      if (supervised.deliveredAt === undefined || now - supervised.deliveredAt < retentionMs) continue;
+      const exitStatus = await supervised.exited;
+      await this.#file.update(({ endedProcesses }) => {
+        endedProcesses[id] = exitStatus;
+        const ids = Object.keys(endedProcesses);
+        for (const oldest of ids.slice(0, ids.length - maximumEndedProcesses)) delete endedProcesses[oldest];
+      });
+      this.#processes.delete(id);
+      await this.#host.supervisor.forget(supervised);
+    }
+  }
+
+  get #state(): ContainerState {
+    return this.#file.state;
+  }
+
+  get #init(): ProcessIdentity {
+    const { init } = this.#state;
+    if (!init || !isRunning(init)) throw new Error(`the init process of container ${this.handle} is gone`);
+    return init;
+  }
+
+  get #network(): NetworkLease {
+    const { network } = this.#state;
+    if (!network) throw new Error(`container ${this.handle} has no network`);
+    return network;
+  }
+
+  get #processesDirectory(): string {
+    return join(this.#file.directory, processesDirectoryName);
+  }
+
+  /** Every verb of the port passes here: a container that is ending is not found, one that is used is not reaped. */
+  async #use<Result>(work: () => Promise<Result>): Promise<Result> {
+    if (this.#isEnding) throw new UnknownHandleError(this.handle);
+    const release = this.#graceTimer.hold();
+    try {
+      return await work();
+    } finally {
+      release();
+    }
+  }
+
+  #asSupervised(): SupervisedContainer {
+    return {
+      handle: this.handle,
+      runtime: runtimeOf(this.#host, this.#state),
+      processesDirectory: this.#processesDirectory,
+      beforeExit: async (exitStatus) => {
+        if (exitStatus === killedStatus && !this.#isEnding) await this.checkMemoryKills();
+      },
+    };
+  }
+
+  #claimProcessId(id: string): string {
+    const isTaken =
+      this.#processes.has(id) || this.#startingIds.has(id) || Object.hasOwn(this.#state.endedProcesses, id);
+    if (isTaken) throw new ProcessIdInUseError(id);
+    this.#startingIds.add(id);
+    return id;
+  }
+
+  async #start(id: string, spec: ProcessSpec, io: ProcessIO): Promise<SupervisedProcess> {
+    const init = this.#init;
+    const account = await lookUpAccount(init, spec.user || 'root');
+    const directory = spec.dir || account.home;
+    await this.#host.shell.makeDirectory(init, account, directory);
+    return this.#host.supervisor.run(
+      this.#asSupervised(),
+      id,
+      describeProcess(spec, account, directory, this.#state.env),
+      {
+        hasStdin: io.stdin !== undefined,
+        hasTty: spec.tty !== undefined,
+        keepsOutput: spec.discardOutput !== true,
+      },
+    );
+  }
+
+  /** Whoever waits for a process refers to its container. */
+  #attach(supervised: SupervisedProcess, io: ProcessIO): ContainerProcess {
+    const process = supervised.attach(io);
+    return {
+      ...process,
+      wait: async () => {
+        const release = this.#graceTimer.hold();
+        try {
+          return await process.wait();
+        } finally {
+          release();
+        }
+      },
+    };
+  }
+
+  #changeNetwork(change: (network: NetworkLease) => Promise<NetworkLease>): Promise<NetworkLease> {
+    return this.#leaseChanges.pass(async () => {
+      const network = await change(this.#network);
+      await this.#file.update((state) => {
+        state.network = network;
+      });
+      return network;
+    });
+  }
+
+  async #applyLimits(limits: Limits): Promise<void> {
+    checkLimits(limits);
+    const { volumes, network, cgroups } = this.#host;
+    const { disk, bandwidth, ...processLimits } = limits;
+    if (Object.keys(processLimits).length > 0) await cgroups.limit(this.handle, processLimits);
+    const volume = disk && this.#state.volume ? await volumes.resize(this.#state.volume, disk) : this.#state.volume;
+    if (bandwidth) await network.limitBandwidth(this.#network, bandwidth);
+    await this.#file.update((state) => {
+      if (volume) state.volume = volume;
+      state.limits = { ...state.limits, ...limits, ...(disk && { disk: { ...state.limits.disk, ...disk } }) };
+    });
+  }
+
+  async #diskUsage(): Promise<{ bytesUsed: number; inodesUsed: number }> {
+    const { volume } = this.#state;
+    return volume ? this.#host.volumes.usage(volume) : { bytesUsed: 0, inodesUsed: 0 };
+  }
+
+  async #othersThanInit(): Promise<number[]> {
+    const init = this.#state.init?.pid;
+    return (await this.#host.cgroups.processes(this.handle)).filter((pid) => pid !== init);
+  }
+
+  async #signalAll(signal: NodeJS.Signals): Promise<void> {
+    const { init } = this.#state;
+    await this.#host.cgroups.signalAll(this.handle, signal, init ? [init.pid] : []);
+  }
+
+  /** TERM, again every second for those that came since; false when some are left after the grace time. */
+  async #terminate(graceTimeMs: number): Promise<boolean> {
+    let signalledAt = Number.NEGATIVE_INFINITY;
+    const haveEnded = async () => {
+      if ((await this.#othersThanInit()).length === 0) return true;
+      if (performance.now() - signalledAt >= signalIntervalMs) {
+        await this.#signalAll('SIGTERM');
+        signalledAt = performance.now();
+      }
+      return false;
+    };
+    return waitUntil(haveEnded, { timeoutMs: graceTimeMs, firstPauseMs: 5 });
+  }
+
+  async #killAll(): Promise<void> {
+    const haveEnded = async () => {
+      if ((await this.#othersThanInit()).length === 0) return true;
+      await this.#signalAll('SIGKILL');
+      return false;
+    };
+    await waitUntil(haveEnded, { timeoutMs: killPatienceMs, firstPauseMs: 5 });
+  }
+
+  /** The processes are dead; their conmons say so within moments. */
+  async #exitsReported(): Promise<void> {
+    const processes = [...this.#processes.values()];
+    for (const supervised of processes) supervised.look();
+    await waitUntil(() => processes.every((supervised) => supervised.hasEnded), { timeoutMs: exitReportPatienceMs });
+  }
+}
+
+/** A process of which only the exit status is left. */
+function endedProcess(id: string, exitStatus: number): ContainerProcess {
+  return {
+    id,
+    wait: async () => exitStatus,
+    signal: async () => {},
+    resize: async () => {},
+  };
+}

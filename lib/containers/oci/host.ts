@@ -1,0 +1,39 @@
+import type { Logger } from '../../logging/logger.js';
+import { HostRequirementError } from '../errors.js';
+import type { ContainerState } from './container-state.js';
+import type { HostTools } from './host-tools.js';
+import type { Cgroups, Network, Volumes } from './ports.js';
+import type { RuntimeChoice } from './runtime/choice.js';
+import type { OciRuntime } from './runtime/oci-runtime.js';
+import type { ContainerShell } from './streams/container-shell.js';
+import type { TarStreams } from './streams/tar-streams.js';
+import type { Supervisor } from './supervisor/supervisor.js';
+
+/** What a started engine works with: the collaborators, and what was found out about this host. */
+export interface Host {
+  /** Absolute; one directory per container. */
+  depotDirectory: string;
+  bootId: string;
+  tools: HostTools;
+  runtimes: RuntimeChoice;
+  volumes: Volumes;
+  network: Network;
+  cgroups: Cgroups;
+  supervisor: Supervisor;
+  shell: ContainerShell;
+  streams: TarStreams;
+  logger: Logger;
+}
+
+/**
+ * The runtime that made a container.
+ *
+ * @throws HostRequirementError when it was uninstalled since
+ */
+export function runtimeOf(host: Host, state: ContainerState): OciRuntime {
+  const runtime = host.runtimes.installed.get(state.runtime);
+  if (runtime) return runtime;
+  throw new HostRequirementError(
+    `container ${state.handle} was made with ${state.runtime}: run apt-get install ${state.runtime}`,
+  );
+}

@@ -1,0 +1,62 @@
+import { availableParallelism } from 'node:os';
+import { join, resolve } from 'node:path';
+import type { Logger } from '../../logging/logger.js';
+import type { ContainerEngine } from '../engine.js';
+import { createCgroups } from './cgroups/cgroups.js';
+import { createNetwork } from './network/network.js';
+import { OciEngine } from './orchestrator.js';
+import type { RuntimeName } from './runtime/oci-runtime.js';
+import { engineTag } from './tag.js';
+import { createVolumes } from './volumes/volumes.js';
+
+export interface OciEngineOptions {
+  /** Holds one directory per container; its file system holds what containers write. Made when missing. */
+  depotDirectory: string;
+  /** `auto`: crun if it works on this host, else runc. @default 'auto' */
+  runtime?: 'auto' | RuntimeName;
+  /** CIDR that containers' /30 networks are taken from. @default '10.254.0.0/22' */
+  networkPool?: string;
+  /** Host ports that are handed out when a request names none. @default 61001, 4534 */
+  portPool?: { start: number; size: number };
+  /** Address of the host that mapped ports answer on. @default that of the default route, else 127.0.0.1 */
+  externalIp?: string;
+  /** Containers made at the same time; more wait. @default 3 per processor */
+  maxParallelCreates?: number;
+  logger: Logger;
+}
+
+const defaultNetworkPool = '10.254.0.0/22';
+const defaultPortPool = { start: 61_001, size: 4_534 };
+const addressesPerContainer = 4;
+
+/** The container engine `oci` with all its rooms; call `start` before anything else. */
+export function createOciEngine(options: OciEngineOptions): ContainerEngine {
+  const depotDirectory = resolve(options.depotDirectory);
+  const { logger, networkPool = defaultNetworkPool } = options;
+  const tag = engineTag(depotDirectory);
+  return new OciEngine(
+    {
+      volumes: createVolumes({ directory: join(depotDirectory, '@volumes'), logger }),
+      network: createNetwork({
+        depotDirectory,
+        tag,
+        pool: networkPool,
+        portPool: options.portPool ?? defaultPortPool,
+        ...(options.externalIp !== undefined && { externalIp: options.externalIp }),
+        logger,
+      }),
+      cgroups: createCgroups({ depotDirectory, tag, logger }),
+      logger,
+    },
+    {
+      depotDirectory,
+      runtime: options.runtime ?? 'auto',
+      maxContainers: Math.floor(addressesIn(networkPool) / addressesPerContainer),
+      maxParallelCreates: options.maxParallelCreates ?? 3 * availableParallelism(),
+    },
+  );
+}
+
+function addressesIn(cidr: string): number {
+  return 2 ** (32 - Number(cidr.split('/')[1] ?? '32'));
+}

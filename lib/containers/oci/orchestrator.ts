@@ -1,0 +1,288 @@
+import { randomUUID } from 'node:crypto';
+import { mkdir, readdir, rm, statfs } from 'node:fs/promises';
+import { availableParallelism, totalmem } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { errorData, type Logger } from '../../logging/logger.js';
+import type {
+  Capacity,
+  Container,
+  ContainerEngine,
+  ContainerInfo,
+  ContainerMetrics,
+  ContainerSpec,
+  Properties,
+} from '../engine.js';
+import { HandleInUseError, UnknownHandleError } from '../errors.js';
+import { OciContainer } from './container.js';
+import { checkBindSources, checkContainerSpec } from './container-spec.js';
+import { readBootId, type StateFile } from './container-state.js';
+import { beginCreation, creationStages } from './creation.js';
+import type { Host } from './host.js';
+import { findHostTools } from './host-tools.js';
+import type { Cgroups, Network, Volumes } from './ports.js';
+import { recover } from './recovery.js';
+import { releaseHoldings, removeDirectory } from './removal.js';
+import { chooseRuntime } from './runtime/choice.js';
+import type { RuntimeName } from './runtime/oci-runtime.js';
+import { runStages } from './steps.js';
+import { ContainerShell } from './streams/container-shell.js';
+import { TarStreams } from './streams/tar-streams.js';
+import { Supervisor } from './supervisor/supervisor.js';
+import { Turnstile } from './turnstile.js';
+
+export interface OciEngineCollaborators {
+  volumes: Volumes;
+  network: Network;
+  cgroups: Cgroups;
+  logger: Logger;
+}
+
+export interface OciEngineSettings {
+  depotDirectory: string;
+  runtime: 'auto' | RuntimeName;
+  /** How many containers the network pool has room for. */
+  maxContainers: number;
+  /** @default 3 per processor */
+  maxParallelCreates?: number;
+}
+
+const createsPerProcessor = 3;
+/** How often memory kills and ended processes are looked after. */
+const roundIntervalMs = 1_000;
+const removalAttempts = 6;
+const firstRemovalPauseMs = 50;
+
+/**
+ * The `oci` engine: containers by an OCI runtime, a volume, a network, a control group and a supervisor. This file
+ * tells the story; each of them is a room of its own (docs/adr/0002-one-container-engine.md).
+ */
+export class OciEngine implements ContainerEngine {
+  readonly isolation = 'oci';
+  readonly #collaborators: OciEngineCollaborators;
+  readonly #settings: OciEngineSettings;
+  readonly #logger: Logger;
+  readonly #containers = new Map<string, OciContainer>();
+  readonly #creations = new Map<string, Promise<unknown>>();
+  readonly #endings = new Map<string, Promise<void>>();
+  /** What destroyed containers still hold is given back after the answer. */
+  readonly #removals = new Map<string, Promise<void>>();
+  readonly #turnstile: Turnstile;
+  #host: Host | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #isStopping = false;
+
+  constructor(collaborators: OciEngineCollaborators, settings: OciEngineSettings) {
+    this.#collaborators = collaborators;
+    this.#settings = settings;
+    this.#logger = collaborators.logger;
+    this.#turnstile = new Turnstile(settings.maxParallelCreates ?? createsPerProcessor * availableParallelism());
+  }
+
+  async start(): Promise<void> {
+    const { volumes, network, cgroups } = this.#collaborators;
+    const { depotDirectory } = this.#settings;
+    await mkdir(depotDirectory, { recursive: true, mode: 0o711 });
+    const tools = await findHostTools();
+    await Promise.all([volumes.start(), network.start(), cgroups.start()]);
+    const runtimes = await chooseRuntime({
+      wanted: this.#settings.runtime,
+      directory: join(depotDirectory, '@runtime'),
+      tools,
+      cgroups,
+      logger: this.#logger,
+    });
+    const supervisor = new Supervisor({ conmon: tools.conmon, socat: tools.socat, logger: this.#logger });
+    const shell = new ContainerShell(tools.nsenter);
+    const host: Host = {
+      ...this.#collaborators,
+      depotDirectory,
+      bootId: await readBootId(),
+      tools,
+      runtimes,
+      supervisor,
+      shell,
+      streams: new TarStreams({ shell }),
+    };
+    this.#host = host;
+    await this.#recover(host);
+    supervisor.start();
+    this.#timer = setInterval(() => this.#makeRounds(), roundIntervalMs);
+  }
+
+  async stop(): Promise<void> {
+    this.#isStopping = true;
+    clearInterval(this.#timer);
+    await Promise.allSettled([...this.#creations.values(), ...this.#endings.values()]);
+    await Promise.allSettled(this.#removals.values());
+    for (const container of this.#containers.values()) container.letGo();
+    this.#host?.supervisor.stop();
+    this.#host?.streams.stop();
+    const { volumes, network } = this.#collaborators;
+    await Promise.all([volumes.stop(), network.stop()]);
+  }
+
+  async release(): Promise<void> {
+    await this.stop();
+    const { depotDirectory } = this.#settings;
+    const entries = await readdir(depotDirectory).catch(() => []);
+    if (entries.some((name) => !name.startsWith('@'))) return;
+    const { network, cgroups } = this.#collaborators;
+    await Promise.all([network.teardown(), cgroups.teardown()]);
+    await rm(depotDirectory, { recursive: true, force: true });
+  }
+
+  async create(spec: ContainerSpec): Promise<Container> {
+    const host = this.#started();
+    checkContainerSpec(spec);
+    const handle = spec.handle ?? randomUUID();
+    if (this.#containers.has(handle) || this.#creations.has(handle)) throw new HandleInUseError(handle);
+    const creation = this.#create(host, handle, spec);
+    this.#creations.set(handle, creation);
+    try {
+      return await creation;
+    } finally {
+      this.#creations.delete(handle);
+    }
+  }
+
+  async list(filter: Properties = {}): Promise<Container[]> {
+    return [...this.#containers.values()].filter((container) => !container.isEnding && container.matches(filter));
+  }
+
+  async lookup(handle: string): Promise<Container> {
+    return this.#find(handle);
+  }
+
+  /** Resolves when everything in the container is dead; what it held is given back in the background. */
+  async destroy(handle: string): Promise<void> {
+    const pending = this.#endings.get(handle);
+    if (pending) return pending;
+    const ending = this.#destroy(this.#started(), this.#find(handle));
+    this.#endings.set(handle, ending);
+    try {
+      await ending;
+    } finally {
+      this.#endings.delete(handle);
+    }
+  }
+
+  async capacity(): Promise<Capacity> {
+    const { blocks, bsize } = await statfs(this.#settings.depotDirectory);
+    return { memoryBytes: totalmem(), diskBytes: blocks * bsize, maxContainers: this.#settings.maxContainers };
+  }
+
+  bulkInfo(handles: string[]): Promise<Map<string, ContainerInfo | Error>> {
+    return this.#ofEach(handles, (container) => container.info());
+  }
+
+  bulkMetrics(handles: string[]): Promise<Map<string, ContainerMetrics | Error>> {
+    return this.#ofEach(handles, (container) => container.metrics());
+  }
+
+  async #create(host: Host, handle: string, spec: ContainerSpec): Promise<OciContainer> {
+    await checkBindSources(spec);
+    // The last container of this name may still be giving back what it held.
+    await this.#removals.get(handle);
+    return this.#turnstile.pass(async () => {
+      const creation = beginCreation(host, handle, spec);
+      await runStages(creationStages, creation, {
+        onUndoFailure: (step, error) => {
+          this.#logger.error('containers.create.undo-failed', { handle, step, ...errorData(error) });
+        },
+      });
+      return this.#add(host, creation.file);
+    });
+  }
+
+  async #destroy(host: Host, container: OciContainer): Promise<void> {
+    await container.end();
+    this.#containers.delete(container.handle);
+    this.#removals.set(container.handle, this.#remove(host, container));
+  }
+
+  /** Gives back what a dead container holds; what fails again and again is left for the next start-up. */
+  async #remove(host: Host, { handle, state }: OciContainer): Promise<void> {
+    try {
+      for (let attempt = 1; ; attempt += 1) {
+        try {
+          await releaseHoldings(host, state);
+          await removeDirectory(host, handle);
+          return;
+        } catch (error) {
+          this.#logger.warn('containers.remove.failed', { handle, attempt, ...errorData(error) });
+          if (attempt === removalAttempts) return;
+          await sleep(firstRemovalPauseMs * 2 ** attempt);
+        }
+      }
+    } finally {
+      this.#removals.delete(handle);
+    }
+  }
+
+  async #recover(host: Host): Promise<void> {
+    const files = await recover(host);
+    await Promise.all(
+      files.map(async (file) => {
+        const container = this.#add(host, file);
+        await container.adoptProcesses();
+        await container.checkMemoryKills();
+      }),
+    );
+    this.#logger.info('containers.recovered', { count: files.length });
+  }
+
+  #add(host: Host, file: StateFile): OciContainer {
+    const { handle } = file.state;
+    const container = new OciContainer({ host, file, onGraceTimeElapsed: () => this.#reap(handle) });
+    this.#containers.set(handle, container);
+    return container;
+  }
+
+  #reap(handle: string): void {
+    this.#logger.info('containers.grace-time-elapsed', { handle });
+    this.destroy(handle).catch((error: unknown) => {
+      this.#logger.error('containers.reap-failed', { handle, ...errorData(error) });
+    });
+  }
+
+  #makeRounds(): void {
+    for (const container of this.#containers.values()) {
+      if (container.isEnding) continue;
+      Promise.all([
+        container.state.limits.memoryBytes === undefined ? undefined : container.checkMemoryKills(),
+        container.forgetDeliveredProcesses(),
+      ]).catch((error: unknown) => {
+        this.#logger.warn('containers.round-failed', { handle: container.handle, ...errorData(error) });
+      });
+    }
+  }
+
+  async #ofEach<Result>(
+    handles: string[],
+    ask: (container: OciContainer) => Promise<Result>,
+  ): Promise<Map<string, Result | Error>> {
+    const answers = await Promise.allSettled(handles.map(async (handle) => ask(this.#find(handle))));
+    return new Map(
+      answers.map((answer, index) => [
+        handles[index]!,
+        answer.status === 'fulfilled' ? answer.value : toError(answer.reason),
+      ]),
+    );
+  }
+
+  #find(handle: string): OciContainer {
+    const container = this.#containers.get(handle);
+    if (!container || container.isEnding) throw new UnknownHandleError(handle);
+    return container;
+  }
+
+  #started(): Host {
+    if (this.#host && !this.#isStopping) return this.#host;
+    throw new Error('the container engine is not running');
+  }
+}
+
+function toError(reason: unknown): Error {
+  return reason instanceof Error ? reason : new Error(String(reason));
+}

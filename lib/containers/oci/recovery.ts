@@ -1,0 +1,93 @@
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { errorData } from '../../logging/logger.js';
+import { isRunning } from '../../process/identity.js';
+import { type ContainerState, readState, StateFile } from './container-state.js';
+import { processesDirectoryName } from './creation.js';
+import type { Host } from './host.js';
+import { endProcesses, releaseHoldings, removeDirectory } from './removal.js';
+
+/** What is done with a container that was found on the disk at start-up. */
+export type Verdict = { action: 'adopt' } | { action: 'remove'; reason: string };
+
+/** Facts about a container that its state file does not know. */
+export interface Findings {
+  bootId: string;
+  initIsRunning: boolean;
+}
+
+/** Judges a container by its state file and the kernel, before its volume and network are asked. */
+export function judge(state: ContainerState | undefined, findings: Findings): Verdict {
+  if (state === undefined) return { action: 'remove', reason: 'it has no state' };
+  if (state.phase === 'creating') return { action: 'remove', reason: 'its creation was cut short' };
+  if (state.phase === 'destroying') return { action: 'remove', reason: 'its removal was cut short' };
+  if (state.bootId !== findings.bootId) return { action: 'remove', reason: 'the host was started anew' };
+  if (!findings.initIsRunning) return { action: 'remove', reason: 'its init process is gone' };
+  return { action: 'adopt' };
+}
+
+/**
+ * Reconciles the disk with the kernel at start-up: what lives and is complete is given back to be adopted, everything
+ * else of ours, on the disk or in the kernel, is removed.
+ */
+export async function recover(host: Host): Promise<StateFile[]> {
+  const handles = (await readdir(host.depotDirectory)).filter((name) => !name.startsWith('@'));
+  const adopted: StateFile[] = [];
+  const removed: string[] = [];
+  await Promise.all(
+    handles.map(async (handle) => {
+      const directory = join(host.depotDirectory, handle);
+      const state = await readState(directory);
+      const verdict = await examine(host, state);
+      if (verdict.action === 'adopt' && state) {
+        adopted.push(new StateFile(directory, state));
+        return;
+      }
+      if (verdict.action === 'remove') host.logger.info('containers.recovery.remove', { handle, ...verdict });
+      removed.push(handle);
+      await removeHoldings(host, handle, state).catch((error: unknown) => {
+        host.logger.warn('containers.recovery.remove-failed', { handle, ...errorData(error) });
+      });
+    }),
+  );
+  await reclaimStrays(host, adopted);
+  // Only now: a creation that was cut short knew nothing of what it held, but left its directory to tell that it was.
+  await Promise.all(removed.map((handle) => removeDirectory(host, handle)));
+  return adopted;
+}
+
+async function examine(host: Host, state: ContainerState | undefined): Promise<Verdict> {
+  const verdict = judge(state, {
+    bootId: host.bootId,
+    initIsRunning: state?.init !== undefined && isRunning(state.init),
+  });
+  if (verdict.action === 'remove' || !state) return verdict;
+  if (!state.volume || !(await host.volumes.adopt(state.volume))) {
+    return { action: 'remove', reason: 'its root file system is gone' };
+  }
+  if (!state.network || !(await host.network.adopt(state.network))) {
+    return { action: 'remove', reason: 'its network is gone' };
+  }
+  return { action: 'adopt' };
+}
+
+async function removeHoldings(host: Host, handle: string, state: ContainerState | undefined): Promise<void> {
+  // Not by init's number, which another process may have after a reboot: the control group tells what is ours.
+  await endProcesses(host, { handle });
+  await host.supervisor.endAll(join(host.depotDirectory, handle, processesDirectoryName), handle);
+  if (state) await releaseHoldings(host, state);
+}
+
+/** Whatever carries our mark in the kernel or below the depot, and belongs to no adopted container. */
+async function reclaimStrays(host: Host, adopted: StateFile[]): Promise<void> {
+  const known = new Set(adopted.map((file) => file.state.handle));
+  for (const handle of await host.cgroups.list()) {
+    if (known.has(handle)) continue;
+    await endProcesses(host, { handle });
+    await host.cgroups.remove(handle);
+  }
+  for (const runtime of host.runtimes.installed.values()) await runtime.deleteAllExcept(known);
+  const volumes = adopted.flatMap(({ state }) => (state.volume ? [state.volume] : []));
+  const networks = adopted.flatMap(({ state }) => (state.network ? [state.network] : []));
+  await Promise.all([host.volumes.reclaim(volumes), host.network.reclaim(networks)]);
+}

@@ -1,0 +1,46 @@
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { isRunning, signalProcess } from '../../process/identity.js';
+import { waitUntil } from '../../process/wait.js';
+import type { ContainerState } from './container-state.js';
+import { type Host, runtimeOf } from './host.js';
+
+const deathPatienceMs = 10_000;
+
+/**
+ * Kills init, and with it everything in the container; the kernel does the rest. Resolves when no process is left.
+ *
+ * @throws when something in the container does not die
+ */
+export async function endProcesses(host: Host, container: Pick<ContainerState, 'handle' | 'init'>): Promise<void> {
+  const { handle, init } = container;
+  if (init && signalProcess(init, 'SIGKILL')) {
+    await waitUntil(() => !isRunning(init), { timeoutMs: deathPatienceMs, firstPauseMs: 0.5 });
+  }
+  const areGone = async () => {
+    if ((await host.cgroups.processes(handle)).length === 0) return true;
+    // Only for what is not below init: a process that was just joining, or a creation that was cut short.
+    await host.cgroups.signalAll(handle, 'SIGKILL', []);
+    return false;
+  };
+  if (await waitUntil(areGone, { timeoutMs: deathPatienceMs })) return;
+  throw new Error(`processes of container ${handle} do not end`);
+}
+
+/** What a container holds besides its directory; its processes must be dead. May be repeated after a failure. */
+export async function releaseHoldings(host: Host, state: ContainerState): Promise<void> {
+  const { handle, volume, network } = state;
+  await runtimeOf(host, state).delete(handle);
+  const releases = await Promise.allSettled([
+    host.cgroups.remove(handle),
+    volume && host.volumes.release(volume),
+    network && host.network.release(network),
+  ]);
+  const failure = releases.find((result) => result.status === 'rejected');
+  if (failure) throw new Error(`cannot release what container ${handle} holds`, { cause: failure.reason });
+}
+
+/** Removes a container's directory, the last thing that tells of it. */
+export async function removeDirectory(host: Host, handle: string): Promise<void> {
+  await rm(join(host.depotDirectory, handle), { recursive: true, force: true });
+}

@@ -1,0 +1,109 @@
+import { spawn } from 'node:child_process';
+import { mkdir, readdir, readFile, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { CommandError, runCommand } from '../../../process/command.js';
+import { identifyProcess, type ProcessIdentity } from '../../../process/identity.js';
+
+export type RuntimeName = 'crun' | 'runc';
+
+export interface OciRuntimeOptions {
+  name: RuntimeName;
+  /** Absolute path of the program. */
+  program: string;
+  /** Directory for the runtime's own state, outside every container's directory. */
+  root: string;
+  /** A container must be up within this time. @default 30000 */
+  startTimeoutMs?: number;
+}
+
+/**
+ * An OCI runtime program (crun or runc). It is started to make and to delete containers; whether a container lives is
+ * told by `/proc`, never by asking the runtime (docs/protocol/containers.md §4.1).
+ */
+export class OciRuntime {
+  readonly name: RuntimeName;
+  readonly program: string;
+  readonly root: string;
+  readonly #startTimeoutMs: number;
+
+  constructor(options: OciRuntimeOptions) {
+    this.name = options.name;
+    this.program = options.program;
+    this.root = options.root;
+    this.#startTimeoutMs = options.startTimeoutMs ?? 30_000;
+  }
+
+  async prepare(): Promise<void> {
+    await mkdir(this.root, { recursive: true, mode: 0o700 });
+  }
+
+  /** Arguments that stand before every verb. */
+  get globalArguments(): string[] {
+    return ['--root', this.root];
+  }
+
+  /**
+   * Makes the container of a bundle directory and starts its init.
+   *
+   * @returns init on the host
+   * @throws with the runtime's own words
+   */
+  async run(handle: string, bundleDirectory: string): Promise<ProcessIdentity> {
+    const logFile = join(bundleDirectory, 'runtime.log');
+    const pidFile = join(bundleDirectory, 'init.pid');
+    const args = ['--log', logFile, 'run', '--detach', '--no-new-keyring', '--pid-file', pidFile];
+    const status = await this.#runDetached([...this.globalArguments, ...args, '--bundle', bundleDirectory, handle]);
+    if (status !== 0) throw await this.#failure('run', status, logFile);
+    const pid = Number(await readFile(pidFile, 'utf8'));
+    const identity = identifyProcess(pid);
+    if (identity === undefined) throw new Error(`init of ${handle} ended at once`);
+    return identity;
+  }
+
+  /** Removes what the runtime knows of a container whose init has ended; nothing when it knows none. */
+  async delete(handle: string): Promise<void> {
+    if (!(await this.knows(handle))) return;
+    try {
+      await runCommand(this.program, [...this.globalArguments, 'delete', handle]);
+    } catch (error) {
+      if (!(error instanceof CommandError)) throw error;
+      // A creation that was cut short leaves a directory that the runtime itself cannot read any more.
+      await rm(join(this.root, handle), { recursive: true, force: true });
+    }
+  }
+
+  /** Removes what the runtime knows of containers that are not among these; their processes must be dead. */
+  async deleteAllExcept(handles: Set<string>): Promise<void> {
+    const strays = (await readdir(this.root)).filter((handle) => !handles.has(handle));
+    await Promise.all(strays.map((handle) => rm(join(this.root, handle), { recursive: true, force: true })));
+  }
+
+  /** Whether the runtime keeps anything for this handle. */
+  async knows(handle: string): Promise<boolean> {
+    return stat(join(this.root, handle)).then(
+      () => true,
+      () => false,
+    );
+  }
+
+  /**
+   * Init inherits the three standard streams for its whole life, so they must lead nowhere: a pipe would never close,
+   * a file could be filled from inside.
+   */
+  #runDetached(args: string[]): Promise<number | null> {
+    return new Promise((resolve, reject) => {
+      const child = spawn(this.program, args, {
+        stdio: 'ignore',
+        timeout: this.#startTimeoutMs,
+        killSignal: 'SIGKILL',
+      });
+      child.on('error', reject);
+      child.on('exit', resolve);
+    });
+  }
+
+  async #failure(verb: string, status: number | null, logFile: string): Promise<Error> {
+    const log = await readFile(logFile, 'utf8').catch(() => '');
+    return new CommandError(`${this.name} ${verb}`, status, log);
+  }
+}

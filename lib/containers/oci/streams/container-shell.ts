@@ -1,0 +1,87 @@
+import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process';
+import { lstat } from 'node:fs/promises';
+import { dirname, relative } from 'node:path';
+import { resolveBeneath } from '../../../files/beneath.js';
+import type { ProcessIdentity } from '../../../process/identity.js';
+import { toolboxPathInContainer } from '../runtime/bundle.js';
+import type { Account } from '../users/accounts.js';
+import { rootOf } from '../users/container-files.js';
+
+/**
+ * Runs a static toolbox (busybox) of the host inside a container's mount namespace, so that its root is the
+ * container's and no link can lead out of it. The toolbox is in none of the container's other namespaces nor in its
+ * control group: processes of the container cannot see it, and no limit of theirs stops it.
+ */
+export class ContainerShell {
+  /** @param nsenter absolute path */
+  constructor(private readonly nsenter: string) {}
+
+  /** Starts an applet as a user, without supplementary groups. */
+  spawn(
+    init: ProcessIdentity,
+    account: Pick<Account, 'uid' | 'gid'>,
+    applet: string[],
+    stdio: StdioOptions,
+  ): ChildProcess {
+    return spawn(
+      this.nsenter,
+      [
+        ...['--target', String(init.pid), '--mount', '--setuid', String(account.uid), '--setgid', String(account.gid)],
+        ...['--', toolboxPathInContainer, ...applet],
+      ],
+      { stdio, cwd: '/', env: { PATH: '/bin', LC_ALL: 'C' } },
+    );
+  }
+
+  /**
+   * Makes a directory and its missing parents, owned by the user and mode 0755, also where the user could not write.
+   * Directories that exist are left alone.
+   */
+  async makeDirectory(init: ProcessIdentity, account: Pick<Account, 'uid' | 'gid'>, path: string): Promise<void> {
+    const missing = await missingDirectories(init, path);
+    if (missing.length === 0) return;
+    const script = `for d do [ -d "$d" ] || { "$0" mkdir -m 755 "$d" && "$0" chown -h ${account.uid}:${account.gid} "$d"; } || exit 1; done`;
+    const root = { uid: 0, gid: 0 };
+    const shell = this.spawn(
+      init,
+      root,
+      ['sh', '-c', script, toolboxPathInContainer, ...missing],
+      ['ignore', 'ignore', 'pipe'],
+    );
+    await succeeded(shell, `cannot create directory ${path}`);
+  }
+}
+
+/** Resolves when a child ended with status 0. @throws with what it said on its error output */
+export function succeeded(child: ChildProcess, what: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    let complaint = '';
+    child.stderr?.on('data', (piece: Buffer) => {
+      if (complaint.length < 4096) complaint += piece.toString();
+    });
+    child.on('error', (cause) => reject(new Error(`${what}: ${cause.message}`, { cause })));
+    child.on('close', (code, signal) => {
+      if (code === 0) resolve();
+      else reject(new Error(`${what}: ${complaint.trim() || (signal ? `ended by ${signal}` : `exit status ${code}`)}`));
+    });
+  });
+}
+
+/** The missing ones of a directory and its parents as paths in the container, outermost first. */
+async function missingDirectories(init: ProcessIdentity, path: string): Promise<string[]> {
+  const root = rootOf(init);
+  const resolved = await resolveBeneath(root, path);
+  const missing: string[] = [];
+  for (let candidate = resolved; candidate !== root; candidate = dirname(candidate)) {
+    if (await exists(candidate)) break;
+    missing.unshift(`/${relative(root, candidate)}`);
+  }
+  return missing;
+}
+
+async function exists(path: string): Promise<boolean> {
+  return lstat(path).then(
+    () => true,
+    () => false,
+  );
+}

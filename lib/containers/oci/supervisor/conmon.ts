@@ -1,0 +1,112 @@
+import { spawn } from 'node:child_process';
+import type { Readable } from 'node:stream';
+import { commandLineOf, identifyProcess, type ProcessIdentity } from '../../../process/identity.js';
+import { ExecutableNotFoundError } from '../../errors.js';
+import type { OciRuntime } from '../runtime/oci-runtime.js';
+import type { ProcessDirectory, ProcessTraits } from './process-directory.js';
+
+export interface ConmonRequest {
+  /** Absolute path of conmon. */
+  program: string;
+  runtime: OciRuntime;
+  containerId: string;
+  processId: string;
+  directory: ProcessDirectory;
+  traits: ProcessTraits;
+  /** The log is replaced by a new one at this size. */
+  maximumLogBytes: number;
+  /** The process must be up within this time. */
+  startTimeoutMs: number;
+}
+
+/** The runtime could not start a process; the text is the runtime's own. */
+export class ProcessStartError extends Error {}
+
+/**
+ * Starts a process of a container below a conmon of its own, which keeps its output and exit status while nobody else
+ * does (docs/protocol/containers.md §4.5).
+ *
+ * @returns the process's number on the host, once it was executed
+ * @throws ProcessStartError
+ */
+export async function startUnderConmon(request: ConmonRequest): Promise<number> {
+  // fd 3 is where conmon tells the result. Its standard streams become those of the runtime, so they lead nowhere.
+  const conmon = spawn(request.program, conmonArguments(request), {
+    cwd: request.directory.path,
+    env: { PATH: process.env.PATH ?? '', _OCI_SYNCPIPE: '3' },
+    stdio: ['ignore', 'ignore', 'ignore', 'pipe'],
+  });
+  const failed = new Promise<never>((_, reject) => {
+    conmon.on('error', (cause) => reject(new ProcessStartError(`cannot start ${request.program}`, { cause })));
+  });
+  const answer = conmon.stdio[3] as Readable;
+  try {
+    return parseAnswer(await Promise.race([readLine(answer, request.startTimeoutMs), failed]));
+  } finally {
+    answer.destroy();
+  }
+}
+
+function conmonArguments({ runtime, directory, traits, ...request }: ConmonRequest): string[] {
+  return [
+    ...['--api-version', '1', '--exec', '--full-attach', '--no-sync-log'],
+    ...['--cid', request.containerId, '--cuuid', request.processId, '--name', request.containerId],
+    ...['--runtime', runtime.program, ...runtime.globalArguments.flatMap((value) => ['--runtime-arg', value])],
+    ...['--bundle', directory.path, '--exec-process-spec', directory.processFile],
+    ...['--container-pidfile', directory.pidFile, '--conmon-pidfile', directory.conmonPidFile],
+    ...['--exit-dir', directory.exitDirectory],
+    ...['--log-path', traits.keepsOutput ? `k8s-file:${directory.logFile}` : 'none'],
+    ...(traits.keepsOutput ? ['--log-size-max', String(request.maximumLogBytes)] : []),
+    ...(traits.hasStdin ? ['--stdin'] : []),
+    ...(traits.hasTty ? ['--terminal'] : []),
+  ];
+}
+
+/** conmon's answer line. @throws ProcessStartError when it ends or takes too long without one */
+function readLine(answer: Readable, timeoutMs: number): Promise<string> {
+  return new Promise((resolve, reject) => {
+    let text = '';
+    const timer = setTimeout(() => fail(`no answer within ${timeoutMs} ms`), timeoutMs);
+    const fail = (reason: string) => {
+      clearTimeout(timer);
+      reject(new ProcessStartError(`conmon: ${reason}`));
+    };
+    answer.on('data', (piece: Buffer) => {
+      text += piece.toString();
+      const end = text.indexOf('\n');
+      if (end < 0) return;
+      clearTimeout(timer);
+      resolve(text.slice(0, end));
+    });
+    answer.on('end', () => fail(text.trim() || 'ended without an answer'));
+    answer.on('error', (error) => fail(error.message));
+  });
+}
+
+/** `{"data": <pid>}`, or `{"data": -1, "message": "..."}`. */
+function parseAnswer(line: string): number {
+  let answer: { data?: unknown; message?: unknown };
+  try {
+    answer = JSON.parse(line);
+  } catch (cause) {
+    throw new ProcessStartError(`conmon: ${line}`, { cause });
+  }
+  if (typeof answer.data === 'number' && answer.data > 0) return answer.data;
+  throw new ProcessStartError(String(answer.message ?? line).trim());
+}
+
+const executableMissing = /executable file .*not found in \$PATH|stat \S+: no such file or directory/i;
+
+/** Tells a missing executable from other reasons why a process could not be started. */
+export function explainStartFailure(error: ProcessStartError, path: string): Error {
+  if (!executableMissing.test(error.message)) return error;
+  const reason = path.includes('/') ? `stat ${path}: no such file or directory` : 'executable file not found in $PATH';
+  return new ExecutableNotFoundError(`exec: "${path}": ${reason}`, { cause: error });
+}
+
+/** The living conmon of a process directory; undefined when it is gone or its number now means another process. */
+export async function findConmon(directory: ProcessDirectory): Promise<ProcessIdentity | undefined> {
+  const pid = await directory.readConmonPid();
+  if (pid === undefined || !commandLineOf(pid).includes(directory.processFile)) return undefined;
+  return identifyProcess(pid);
+}

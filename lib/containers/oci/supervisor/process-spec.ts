@@ -1,0 +1,93 @@
+import type { ProcessSpec, RlimitSpec } from '../../engine.js';
+import { InvalidSpecError } from '../../errors.js';
+import { capabilitiesFor } from '../runtime/capabilities.js';
+import type { OciProcess } from '../runtime/process.js';
+import type { Account } from '../users/accounts.js';
+
+const pathOfRoot = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+const pathOfOthers = '/usr/local/bin:/usr/bin:/bin';
+const defaultTty = { columns: 80, rows: 24 };
+
+const idPattern = /^[A-Za-z0-9_+.-]{1,128}$/;
+
+/**
+ * Checks what can be told from a process description alone.
+ *
+ * @throws InvalidSpecError naming the field
+ */
+export function checkProcessSpec(spec: ProcessSpec): void {
+  const { id, dir } = spec;
+  if (id !== undefined && (!idPattern.test(id) || id === '.' || id === '..')) {
+    throw new InvalidSpecError(`id: ${JSON.stringify(id)} must match [A-Za-z0-9_+.-]{1,128}`);
+  }
+  if (dir !== undefined && dir !== '' && !dir.startsWith('/')) {
+    throw new InvalidSpecError(`dir: Cwd must be an absolute path, not ${JSON.stringify(dir)}`);
+  }
+  checkEnvironment(spec.env ?? []);
+  for (const text of [spec.path, dir ?? '', ...(spec.args ?? []), ...(spec.env ?? [])]) {
+    if (text.includes('\0')) throw new InvalidSpecError('path, dir, args, env: must not contain NUL');
+  }
+  for (const [name, value] of Object.entries(spec.rlimits ?? {})) {
+    if (!Number.isSafeInteger(value) || value < 0) throw new InvalidSpecError(`rlimits.${name}: ${value}`);
+  }
+}
+
+/** @throws InvalidSpecError for an entry without `=` */
+export function checkEnvironment(env: string[]): void {
+  const wrong = env.findIndex((entry) => entry.indexOf('=') < 1);
+  if (wrong >= 0) throw new InvalidSpecError(`env[${wrong}]: must be NAME=value`);
+}
+
+/**
+ * `process.json` for one process (docs/protocol/containers.md §3.3).
+ *
+ * @param directory where the process starts, already resolved from `spec.dir` and the user's home
+ */
+export function describeProcess(
+  spec: ProcessSpec,
+  account: Account,
+  directory: string,
+  containerEnv: string[],
+): OciProcess {
+  const { tty } = spec;
+  const { uid, gid, additionalGids } = account;
+  return {
+    terminal: tty !== undefined,
+    ...(tty && { consoleSize: { height: tty.rows ?? defaultTty.rows, width: tty.columns ?? defaultTty.columns } }),
+    user: { uid, gid, ...(additionalGids.length > 0 && { additionalGids }) },
+    args: [spec.path, ...(spec.args ?? [])],
+    env: environment(spec, account, containerEnv),
+    cwd: directory,
+    capabilities: capabilitiesFor(uid),
+    ...(spec.rlimits && { rlimits: resourceLimits(spec.rlimits) }),
+    noNewPrivileges: false,
+  };
+}
+
+/** Of entries for one name only the last stays, in its place; what is missing is added at the end. */
+function environment(spec: ProcessSpec, account: Account, containerEnv: string[]): string[] {
+  const given = [...containerEnv, ...(spec.env ?? [])];
+  const lastIndex = new Map(given.map((entry, index) => [nameOf(entry), index]));
+  const entries = given.filter((entry, index) => lastIndex.get(nameOf(entry)) === index);
+  const additions: [string, string][] = [
+    ['PATH', account.uid === 0 ? pathOfRoot : pathOfOthers],
+    ['USER', spec.user || 'root'],
+    ['HOME', account.home],
+  ];
+  for (const [name, value] of additions) {
+    if (!lastIndex.has(name)) entries.push(`${name}=${value}`);
+  }
+  return entries;
+}
+
+function nameOf(entry: string): string {
+  return entry.slice(0, entry.indexOf('='));
+}
+
+function resourceLimits(rlimits: RlimitSpec): { type: string; soft: number; hard: number }[] {
+  return Object.entries(rlimits).map(([name, value]) => ({
+    type: `RLIMIT_${name.toUpperCase()}`,
+    soft: value,
+    hard: value,
+  }));
+}

@@ -1,0 +1,75 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { Readable, type Writable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import type { ProcessIO } from '../../engine.js';
+
+export interface StandardInputOptions {
+  /** Absolute path of socat. */
+  socat: string;
+  /** Directory with conmon's `attach` socket. */
+  processDirectory: string;
+}
+
+/** What surely fits into the pipe to the process; more may wait for the process to read. */
+const pipeCapacity = 64 * 1024;
+/** How long socat keeps the connection after its input's end: conmon must have taken all out of the socket. */
+const lingerSeconds = { short: 1, unlimited: 365 * 24 * 3600 };
+
+/**
+ * The standard input of one process, fed by everyone who is attached and wants to. The process sees the end when the
+ * last of them has ended. conmon takes it on a SEQPACKET socket, which Node.js cannot open: socat stands between.
+ */
+export class StandardInput {
+  readonly #options: StandardInputOptions;
+  #socat: ChildProcess | undefined;
+  #writers = 0;
+  #isClosed = false;
+
+  constructor(options: StandardInputOptions) {
+    this.#options = options;
+  }
+
+  /** Feeds one more source; after the end was given to the process it is only drained. */
+  feed(source: NonNullable<ProcessIO['stdin']>): void {
+    const stream = source instanceof Readable ? source : Readable.from([Buffer.from(source)], { objectMode: false });
+    if (this.#isClosed) {
+      stream.on('error', () => {}).resume();
+      return;
+    }
+    const isSmall = !(source instanceof Readable) && Buffer.byteLength(source) <= pipeCapacity;
+    const target = this.#open(isSmall);
+    this.#writers += 1;
+    // A process that ends without reading its input is judged by its exit status, not by the broken pipe.
+    pipeline(stream, target, { end: false })
+      .catch(() => {})
+      .finally(() => this.#leave());
+  }
+
+  /** Ends the connection. Idempotent. */
+  close(): void {
+    this.#isClosed = true;
+    this.#socat?.kill('SIGKILL');
+  }
+
+  #leave(): void {
+    this.#writers -= 1;
+    if (this.#writers > 0) return;
+    this.#isClosed = true;
+    this.#socat?.stdin?.end();
+  }
+
+  #open(isSmall: boolean): Writable {
+    if (this.#socat?.stdin) return this.#socat.stdin;
+    const linger = isSmall ? lingerSeconds.short : lingerSeconds.unlimited;
+    // In its directory: a socket's path may have no more than 107 characters. Its output copy of what the process
+    // writes goes nowhere, but must be taken, or conmon would wait for it.
+    const socat = spawn(this.#options.socat, ['-t', String(linger), '-', 'UNIX-CONNECT:attach,socktype=5'], {
+      cwd: this.#options.processDirectory,
+      stdio: ['pipe', 'ignore', 'ignore'],
+    });
+    socat.on('error', () => {});
+    socat.stdin.on('error', () => {});
+    this.#socat = socat;
+    return socat.stdin;
+  }
+}

@@ -1,0 +1,193 @@
+import { join } from 'node:path';
+import { errorData, type Logger } from '../../../logging/logger.js';
+import { identifyProcess, isRunning, readProcessStatus, signalProcess } from '../../../process/identity.js';
+import { waitUntil } from '../../../process/wait.js';
+import type { OciRuntime } from '../runtime/oci-runtime.js';
+import type { OciProcess } from '../runtime/process.js';
+import { explainStartFailure, findConmon, ProcessStartError, startUnderConmon } from './conmon.js';
+import { listProcessIds, ProcessDirectory, type ProcessTraits } from './process-directory.js';
+import { SupervisedProcess } from './supervised-process.js';
+
+export interface SupervisorOptions {
+  /** Absolute paths. */
+  conmon: string;
+  socat: string;
+  /** The kept output of a process takes at most twice this. @default 16 MiB */
+  maximumLogBytes?: number;
+  /** @default 30000 */
+  startTimeoutMs?: number;
+  logger: Logger;
+}
+
+/** The container whose processes are meant. */
+export interface SupervisedContainer {
+  handle: string;
+  runtime: OciRuntime;
+  /** `<container directory>/processes` */
+  processesDirectory: string;
+  /** Called with the exit status of a process before anyone else learns it. */
+  beforeExit: (exitStatus: number) => Promise<void>;
+}
+
+/** The regular look at every process, should a change notice be lost or a conmon be killed. */
+const lookIntervalMs = 2_000;
+/** What conmon may take to write its files after the engine that started it was killed. */
+const adoptionPatienceMs = 5_000;
+
+/**
+ * Keeps watch over the processes that run in containers. Every one has a conmon of its own which outlives the engine;
+ * a directory per process is all that is needed to join it again.
+ */
+export class Supervisor {
+  readonly #options: SupervisorOptions;
+  readonly #processes = new Set<SupervisedProcess>();
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(options: SupervisorOptions) {
+    this.#options = options;
+  }
+
+  start(): void {
+    this.#timer ??= setInterval(() => this.#lookAtAll(), lookIntervalMs);
+  }
+
+  /** Lets go of all processes; they live on. Idempotent. */
+  stop(): void {
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+    for (const supervised of this.#processes) supervised.release();
+    this.#processes.clear();
+  }
+
+  /**
+   * Starts a process; resolves once it was executed.
+   *
+   * @throws ExecutableNotFoundError, or ProcessStartError with the runtime's words
+   */
+  async run(
+    container: SupervisedContainer,
+    id: string,
+    process: OciProcess,
+    traits: ProcessTraits,
+  ): Promise<SupervisedProcess> {
+    const directory = new ProcessDirectory(join(container.processesDirectory, id), container.handle);
+    try {
+      await directory.prepare(process, traits);
+      const pid = await startUnderConmon({
+        program: this.#options.conmon,
+        runtime: container.runtime,
+        containerId: container.handle,
+        processId: id,
+        directory,
+        traits,
+        maximumLogBytes: this.#options.maximumLogBytes ?? 16 * 1024 * 1024,
+        startTimeoutMs: this.#options.startTimeoutMs ?? 30_000,
+      });
+      const identity = identifyProcess(pid);
+      const conmon = await findConmon(directory);
+      return this.#keep(container, id, directory, traits, {
+        ...(identity && { process: identity }),
+        ...(conmon && { conmon }),
+      });
+    } catch (error) {
+      await endConmon(directory);
+      await directory.remove();
+      throw error instanceof ProcessStartError ? explainStartFailure(error, process.args[0] ?? '') : error;
+    }
+  }
+
+  /** Joins all processes that an engine before this one started in the container. */
+  async adoptAll(container: SupervisedContainer): Promise<SupervisedProcess[]> {
+    const ids = await listProcessIds(container.processesDirectory);
+    const adopted = await Promise.all(ids.map((id) => this.#adopt(container, id)));
+    return adopted.filter((supervised) => supervised !== undefined);
+  }
+
+  /** Removes the files of a process that has ended, or whose container is being removed. */
+  async forget(supervised: SupervisedProcess): Promise<void> {
+    this.#processes.delete(supervised);
+    supervised.close();
+    await supervised.directory.remove();
+  }
+
+  /** Waits for the conmons of a container whose processes are dead; kills those that do not end. */
+  async endAll(processesDirectory: string, handle: string): Promise<void> {
+    const ids = await listProcessIds(processesDirectory);
+    await Promise.all(ids.map((id) => endConmon(new ProcessDirectory(join(processesDirectory, id), handle))));
+  }
+
+  async #adopt(container: SupervisedContainer, id: string): Promise<SupervisedProcess | undefined> {
+    const directory = new ProcessDirectory(join(container.processesDirectory, id), container.handle);
+    let traits: ProcessTraits;
+    try {
+      traits = await directory.readTraits();
+    } catch (error) {
+      this.#options.logger.info('containers.process.unfinished', { process: id, ...errorData(error) });
+      await directory.remove();
+      return undefined;
+    }
+    const conmon = await findConmon(directory);
+    if (conmon) {
+      // It may just be starting the process.
+      const isSettled = async () =>
+        !isRunning(conmon) || (await directory.readPid()) !== undefined || (await hasExited(directory));
+      await waitUntil(isSettled, { timeoutMs: adoptionPatienceMs });
+    }
+    const exitStatus = await directory.readExitStatus();
+    if (exitStatus !== undefined) {
+      await container.beforeExit(exitStatus);
+      return this.#keep(container, id, directory, traits, { exitStatus });
+    }
+    const pid = await directory.readPid();
+    if (pid === undefined) {
+      await endConmon(directory);
+      await directory.remove();
+      return undefined;
+    }
+    const status = readProcessStatus(pid);
+    const isChild = conmon !== undefined && status?.parentPid === conmon.pid;
+    return this.#keep(container, id, directory, traits, {
+      ...(isChild && { process: { pid, startTime: status.startTime } }),
+      ...(conmon && { conmon }),
+    });
+  }
+
+  #keep(
+    container: SupervisedContainer,
+    id: string,
+    directory: ProcessDirectory,
+    traits: ProcessTraits,
+    known: Pick<ConstructorParameters<typeof SupervisedProcess>[0], 'process' | 'conmon' | 'exitStatus'>,
+  ): SupervisedProcess {
+    const supervised = new SupervisedProcess({
+      id,
+      directory,
+      traits,
+      ...known,
+      socat: this.#options.socat,
+      beforeExit: container.beforeExit,
+      logger: this.#options.logger,
+    });
+    this.#processes.add(supervised);
+    return supervised;
+  }
+
+  #lookAtAll(): void {
+    for (const supervised of this.#processes) {
+      if (!supervised.hasEnded) supervised.nudge();
+    }
+  }
+}
+
+async function hasExited(directory: ProcessDirectory): Promise<boolean> {
+  return (await directory.readExitStatus()) !== undefined;
+}
+
+const conmonPatienceMs = 2_000;
+
+async function endConmon(directory: ProcessDirectory): Promise<void> {
+  const conmon = await findConmon(directory);
+  if (conmon === undefined) return;
+  const hasEnded = await waitUntil(() => !isRunning(conmon), { timeoutMs: conmonPatienceMs });
+  if (!hasEnded) signalProcess(conmon, 'SIGKILL');
+}
