@@ -1,12 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import {
-  connect,
-  createInbox,
-  Events,
-  type Msg,
-  type NatsConnection,
-  type Subscription as NatsSubscription,
-} from 'nats';
+import { connect, createInbox, type Msg, type NatsConnection, type Subscription as NatsSubscription } from 'nats';
 import { errorData, type Logger } from '../logging/logger.js';
 import type { Bus, BusMessage, RequestOptions, Subscription } from './bus.js';
 import { redact } from './redaction.js';
@@ -22,7 +15,7 @@ export interface NatsBusOptions {
 const retryPauseMs = 2000;
 const connectTimeoutMs = 5000;
 const flushLimitMs = 5000;
-/** Publishes that wait for the first connection; beyond that the oldest go: they are the most outdated. */
+/** Publishes that wait for a connection; beyond that the oldest go: they are the most outdated. */
 const waitingLimit = 10_000;
 
 interface Waiting {
@@ -38,12 +31,7 @@ interface Registration {
   subscription: NatsSubscription | undefined;
 }
 
-/**
- * A bus over NATS.
- *
- * The library buffers and restores while a connection is being regained; before the first connection, and between one
- * that was closed for good and the next, this class does.
- */
+/** A bus over NATS. Each connection is used until it breaks; what is published meanwhile waits for the next one. */
 export class NatsBus implements Bus {
   private connection: NatsConnection | undefined;
   private connecting: Promise<void> | undefined;
@@ -228,10 +216,8 @@ export class NatsBus implements Bus {
       ...server,
       ...(name !== undefined && { name }),
       timeout: connectTimeoutMs,
-      // Reconnecting is left to this class when there are several servers with credentials of their own.
-      reconnect: this.options.servers.length === 1,
-      maxReconnectAttempts: -1,
-      reconnectTimeWait: retryPauseMs,
+      // The library loses what is published while it reconnects; this class does not.
+      reconnect: false,
       pingInterval: 30_000,
       maxPingOut: 2,
     });
@@ -240,10 +226,11 @@ export class NatsBus implements Bus {
       return;
     }
     this.connection = connection;
-    void this.watchStatus(connection);
     this.handleConnect(connection);
     const error = await connection.closed();
     this.isUp = false;
+    this.connection = undefined;
+    this.options.logger.warn('nats.disconnected');
     if (error && !this.stopped.signal.aborted) throw error;
   }
 
@@ -253,19 +240,6 @@ export class NatsBus implements Bus {
     for (const registration of this.registrations) this.attach(registration);
     for (const message of this.waiting.splice(0)) this.send(message);
     for (const listener of this.listeners) listener();
-  }
-
-  private async watchStatus(connection: NatsConnection): Promise<void> {
-    for await (const { type } of connection.status()) {
-      if (type === Events.Disconnect) {
-        this.isUp = false;
-        this.options.logger.warn('nats.disconnected');
-      } else if (type === Events.Reconnect) {
-        this.isUp = true;
-        this.options.logger.info('nats.reconnected', { server: connection.getServer() });
-        for (const listener of this.listeners) listener();
-      }
-    }
   }
 
   private nextServer(): { servers: string; user?: string; pass?: string } {
