@@ -1,0 +1,340 @@
+import { isIPv4 } from 'node:net';
+import type { NetOutRule, PortMapping } from '../../engine.js';
+import { InvalidSpecError } from '../../errors.js';
+
+/** Lines for `iptables-restore --noflush`, by table. */
+export interface FirewallChange {
+  nat: string[];
+  filter: string[];
+}
+
+/** What holds for all containers of an engine. */
+export interface FirewallPolicy {
+  /** Marks chains and links as this engine's; lower-case hexadecimal. */
+  tag: string;
+  /** CIDR that the containers' addresses come from. */
+  pool: string;
+  /** Networks that containers reach only by a NetOut rule. */
+  denyNetworks: string[];
+  /** Containers may connect to the host itself. */
+  allowHostAccess: boolean;
+  /** Name servers on the host that containers may ask although the host is closed to them. */
+  dnsServers: string[];
+}
+
+/** What the rules of one container follow from. */
+export interface FirewallContainer {
+  /** Position of its subnet in the pool. */
+  index: number;
+  handle: string;
+  containerIp: string;
+  mappedPorts: PortMapping[];
+  netOut: NetOutRule[];
+}
+
+/** Prefix of the links of every engine on this host, whatever its tag. */
+const anyEngine = 'isth';
+const logPrefixLength = 28;
+const longestComment = 255;
+
+export const emptyChange: FirewallChange = { nat: [], filter: [] };
+
+/** Name of a container's host-side link and of its network namespace: at most 15 characters. */
+export function interfaceName(tag: string, index: number): string {
+  return `${anyEngine}${tag}-${index}`;
+}
+
+/** Names of links and namespaces of this engine begin with this. */
+export function interfacePrefix(tag: string): string {
+  return `${anyEngine}${tag}-`;
+}
+
+function chainPrefix(tag: string): string {
+  return `isthmus-${tag}-`;
+}
+
+function chainsOf(tag: string) {
+  const prefix = chainPrefix(tag);
+  return {
+    input: `${prefix}input`,
+    inward: `${prefix}inward`,
+    outward: `${prefix}outward`,
+    default: `${prefix}default`,
+    mapped: `${prefix}mapped`,
+    postrouting: `${prefix}postrouting`,
+    container: (index: number) => `${prefix}${index}`,
+    log: (index: number) => `${prefix}${index}-log`,
+  };
+}
+
+/** Joins changes in order. */
+export function mergeChanges(changes: FirewallChange[]): FirewallChange {
+  return { nat: changes.flatMap(({ nat }) => nat), filter: changes.flatMap(({ filter }) => filter) };
+}
+
+/** The text for `iptables-restore --noflush`; empty when there is nothing to do. */
+export function renderChange({ nat, filter }: FirewallChange): string {
+  const table = (name: string, lines: string[]) => (lines.length > 0 ? `*${name}\n${lines.join('\n')}\nCOMMIT\n` : '');
+  return table('nat', nat) + table('filter', filter);
+}
+
+/**
+ * Makes the chains that all containers share, or brings them up to date, and leaves what concerns single containers
+ * untouched. `saved` is the output of `iptables-save`.
+ *
+ *     INPUT    -i isth<tag>-+  -> input     answers pass, the rest is refused (or let in)
+ *     FORWARD  -o isth<tag>-+  -> inward    answers and mapped ports pass, the rest is refused
+ *              -i isth<tag>-+  -> outward   answers pass; NetOut rules of the container; deny networks; the rest passes
+ *     PREROUTING, OUTPUT       -> mapped    DNAT of the mapped ports, for every local address
+ *     POSTROUTING              -> postrouting  MASQUERADE
+ */
+export function commonRules(policy: FirewallPolicy, saved: string): FirewallChange {
+  const chains = chainsOf(policy.tag);
+  const links = `${interfacePrefix(policy.tag)}+`;
+  const lines = new Set(saved.split('\n'));
+  const exists = (chain: string) => saved.includes(`\n:${chain} `);
+  return {
+    nat: [
+      ...chain(chains.postrouting, [
+        // From the host's loopback, and to a container from itself or its like through a mapped port: the answer must
+        // come back through the host.
+        `-s 127.0.0.0/8 -o ${links} -j MASQUERADE`,
+        `-s ${policy.pool} -o ${links} -m conntrack --ctstate DNAT -j MASQUERADE`,
+        `-s ${policy.pool} ! -o ${links} -j MASQUERADE`,
+      ]),
+      ...(exists(chains.mapped) ? [] : chain(chains.mapped, [])),
+      ...jumps(policy.tag).nat.flatMap((jump) => (lines.has(`-A ${jump}`) ? [] : [`-I ${jump}`])),
+    ],
+    filter: [
+      ...chain(chains.input, [
+        '-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT',
+        ...policy.dnsServers.flatMap((server) =>
+          ['udp', 'tcp'].map((protocol) => `-d ${server} -p ${protocol} -m ${protocol} --dport 53 -j ACCEPT`),
+        ),
+        policy.allowHostAccess ? '-j ACCEPT' : '-j REJECT --reject-with icmp-host-prohibited',
+      ]),
+      ...chain(chains.inward, [
+        '-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT',
+        '-m conntrack ! --ctstate DNAT -j REJECT --reject-with icmp-host-prohibited',
+        // From another container: that one's own rules decide.
+        `-i ${anyEngine}+ -j RETURN`,
+        '-j ACCEPT',
+      ]),
+      ...chain(chains.default, [
+        ...policy.denyNetworks.map((network) => `-d ${network} -j REJECT --reject-with icmp-port-unreachable`),
+        '-j ACCEPT',
+      ]),
+      ...(exists(chains.outward) ? [] : chain(chains.outward, outwardFrame(policy.tag))),
+      ...jumps(policy.tag).filter.flatMap((jump) => (lines.has(`-A ${jump}`) ? [] : [`-I ${jump}`])),
+    ],
+  };
+}
+
+/**
+ * Brings everything of ours to exactly these containers in one transaction: rules that are missing come back, strays
+ * of a crash go. `saved` is the output of `iptables-save`.
+ */
+export function resetRules(policy: FirewallPolicy, containers: FirewallContainer[], saved: string): FirewallChange {
+  const chains = chainsOf(policy.tag);
+  const common = commonRules(policy, saved);
+  const wanted = mergeChanges(containers.map((container) => containerRules(policy, container)));
+  const kept = new Set(
+    containers.filter(hasChain).flatMap(({ index }) => [chains.container(index), chains.log(index)]),
+  );
+  const strays = containerChains(policy.tag, saved).filter((name) => !kept.has(name));
+  return {
+    nat: [...common.nat, `:${chains.mapped} - [0:0]`, ...wanted.nat],
+    filter: [
+      ...common.filter,
+      ...chain(chains.outward, outwardFrame(policy.tag)),
+      ...wanted.filter,
+      ...strays.map((name) => `-F ${name}`),
+      ...strays.map((name) => `-X ${name}`),
+    ],
+  };
+}
+
+/** Removes every chain and jump of ours that `saved` shows. */
+export function removeAllRules(tag: string, saved: string): FirewallChange {
+  const table = (name: 'nat' | 'filter') => {
+    const section = saved.split(`*${name}\n`)[1]?.split('COMMIT')[0] ?? '';
+    const lines = section.split('\n');
+    const names = lines
+      .filter((line) => line.startsWith(`:${chainPrefix(tag)}`))
+      .map((line) => line.slice(1).split(' ')[0]!);
+    const present = jumps(tag)[name].filter((jump) => lines.includes(`-A ${jump}`));
+    return [
+      ...present.map((jump) => `-D ${jump}`),
+      ...names.map((chainName) => `-F ${chainName}`),
+      ...names.map((chainName) => `-X ${chainName}`),
+    ];
+  };
+  return { nat: table('nat'), filter: table('filter') };
+}
+
+/** All rules of a container that has none yet. Empty for one without mapped ports and NetOut rules. */
+export function containerRules(policy: FirewallPolicy, container: FirewallContainer): FirewallChange {
+  return mergeChanges([
+    mapPorts(policy.tag, container, container.mappedPorts),
+    netOutRules(policy.tag, { ...container, netOut: [] }, container.netOut),
+  ]);
+}
+
+/** Undoes `containerRules`. */
+export function removeContainerRules(tag: string, container: FirewallContainer): FirewallChange {
+  const chains = chainsOf(tag);
+  const { index } = container;
+  const own = [chains.container(index), chains.log(index)];
+  return {
+    nat: container.mappedPorts.map((mapping) => `-D ${chains.mapped} ${dnat(container, mapping)}`),
+    filter: hasChain(container)
+      ? [
+          `-D ${chains.outward} ${entry(tag, index)}`,
+          ...own.map((name) => `-F ${name}`),
+          ...own.map((name) => `-X ${name}`),
+        ]
+      : [],
+  };
+}
+
+/** Adds port mappings: TCP, on every address of the host. */
+export function mapPorts(tag: string, container: FirewallContainer, mappings: PortMapping[]): FirewallChange {
+  const { mapped } = chainsOf(tag);
+  return { nat: mappings.map((mapping) => `-A ${mapped} ${dnat(container, mapping)}`), filter: [] };
+}
+
+/**
+ * Adds NetOut rules to those that `container` has: the newest stands in front, the last of `added` first. The
+ * container's chain is written anew as a whole.
+ *
+ * @throws InvalidSpecError naming what is wrong with a rule
+ */
+export function netOutRules(tag: string, container: FirewallContainer, added: NetOutRule[]): FirewallChange {
+  if (added.length === 0) return emptyChange;
+  const chains = chainsOf(tag);
+  const { index, handle } = container;
+  const rules = [...container.netOut, ...added].reverse();
+  const prefix = `"${handle.slice(0, logPrefixLength)} "`;
+  return {
+    nat: [],
+    filter: [
+      ...chain(chains.log(index), [
+        `-m conntrack --ctstate INVALID,NEW,UNTRACKED -j LOG --log-prefix ${prefix}`,
+        '-j ACCEPT',
+      ]),
+      ...chain(chains.container(index), [
+        ...rules.flatMap((rule) =>
+          netOutMatches(rule).map((match) =>
+            [match, comment(handle), rule.log ? `-g ${chains.log(index)}` : '-j ACCEPT'].filter(Boolean).join(' '),
+          ),
+        ),
+        `-g ${chains.default}`,
+      ]),
+      // Behind the rule for established connections, which stands first.
+      ...(hasChain(container) ? [] : [`-I ${chains.outward} 2 ${entry(tag, index)}`]),
+    ],
+  };
+}
+
+/**
+ * The matches of a NetOut rule: networks times ports, each pair one firewall rule.
+ *
+ * @throws InvalidSpecError
+ */
+export function netOutMatches(rule: NetOutRule): string[] {
+  const networks = rule.networks?.length ? rule.networks.map(networkMatch) : [''];
+  return networks.flatMap((network) =>
+    trafficMatches(rule).map((traffic) => [network, traffic].filter(Boolean).join(' ')),
+  );
+}
+
+function trafficMatches(rule: NetOutRule): string[] {
+  const ports = rule.ports ?? [];
+  switch (rule.protocol) {
+    case 'tcp':
+    case 'udp': {
+      const protocol = `-p ${rule.protocol} -m ${rule.protocol}`;
+      return ports.length === 0
+        ? [`-p ${rule.protocol}`]
+        : ports.map((range) => `${protocol} --dport ${portMatch(range)}`);
+    }
+    case 'icmp':
+      if (ports.length > 0) throw new InvalidSpecError('Ports cannot be specified for Protocol ICMP');
+      return [icmpMatch(rule.icmp)];
+    case 'all':
+      if (ports.length > 0) throw new InvalidSpecError('Ports cannot be specified for Protocol ALL');
+      return [''];
+  }
+}
+
+function networkMatch({ start, end }: { start: string; end: string }): string {
+  for (const address of [start, end])
+    if (!isIPv4(address)) throw new InvalidSpecError(`invalid IP address: ${address}`);
+  return start === end ? `-d ${start}` : `-m iprange --dst-range ${start}-${end}`;
+}
+
+function portMatch({ start, end }: { start: number; end: number }): string {
+  const isPort = (port: number) => Number.isInteger(port) && port >= 0 && port <= 65535;
+  if (!isPort(start) || !isPort(end) || start > end) throw new InvalidSpecError(`invalid portrange ${start}:${end}`);
+  return start === end ? String(start) : `${start}:${end}`;
+}
+
+function icmpMatch(icmp: NetOutRule['icmp']): string {
+  const any = '-p icmp -m icmp --icmp-type any';
+  if (!icmp || icmp.type === -1 || icmp.type === 255) return any;
+  const isByte = (value: number) => Number.isInteger(value) && value >= 0 && value <= 255;
+  const { type, code = -1 } = icmp;
+  if (!isByte(type) || (code !== -1 && !isByte(code))) throw new InvalidSpecError(`invalid ICMP type ${type}/${code}`);
+  return `-p icmp -m icmp --icmp-type ${type}${code === -1 ? '' : `/${code}`}`;
+}
+
+function dnat(container: FirewallContainer, { hostPort, containerPort }: PortMapping): string {
+  const target = `${container.containerIp}:${containerPort}`;
+  return `-p tcp -m tcp --dport ${hostPort} ${comment(container.handle)} -j DNAT --to-destination ${target}`;
+}
+
+/** Sends a container's packets to its own chain. */
+function entry(tag: string, index: number): string {
+  return `-i ${interfaceName(tag, index)} -g ${chainsOf(tag).container(index)}`;
+}
+
+function outwardFrame(tag: string): string[] {
+  return ['-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT', `-j ${chainsOf(tag).default}`];
+}
+
+/** Jumps from the built-in chains, spelled as `iptables-save` does. */
+function jumps(tag: string): FirewallChange {
+  const chains = chainsOf(tag);
+  const links = `${interfacePrefix(tag)}+`;
+  return {
+    nat: [
+      `PREROUTING -m addrtype --dst-type LOCAL -j ${chains.mapped}`,
+      `OUTPUT -m addrtype --dst-type LOCAL -j ${chains.mapped}`,
+      `POSTROUTING -j ${chains.postrouting}`,
+    ],
+    filter: [
+      `INPUT -i ${links} -j ${chains.input}`,
+      // Each is inserted in front: `inward` comes to stand before `outward`, whose verdict is the last one.
+      `FORWARD -i ${links} -j ${chains.outward}`,
+      `FORWARD -o ${links} -j ${chains.inward}`,
+    ],
+  };
+}
+
+function hasChain(container: FirewallContainer): boolean {
+  return container.netOut.length > 0;
+}
+
+/** Chains of single containers that `saved` shows. */
+function containerChains(tag: string, saved: string): string[] {
+  return [...saved.matchAll(new RegExp(`^:(${chainPrefix(tag)}\\d+(?:-log)?) `, 'gm'))].map((match) => match[1]!);
+}
+
+/** Declares a chain, which empties one that exists, and fills it. */
+function chain(name: string, rules: string[]): string[] {
+  return [`:${name} - [0:0]`, ...rules.map((rule) => `-A ${name} ${rule}`)];
+}
+
+function comment(handle: string): string {
+  return `-m comment --comment "${handle.slice(0, longestComment).replace(/["\\\n]/g, '')}"`;
+}
