@@ -288,7 +288,7 @@ export class ProcessContainer implements Container {
       await this.update((record) => ({ ...record, events: [...record.events, event] }));
     }
     for (const listener of this.listeners) listener(event);
-    await killProcesses({ containerPath: this.directory, spared: () => this.wrapperPids() });
+    await killProcesses({ containerPath: this.directory, isSpared: (member) => this.isWrapper(member) });
   }
 
   /**
@@ -319,8 +319,7 @@ export class ProcessContainer implements Container {
   }
 
   withoutWrappers(entries: ProcessEntry[]): ProcessEntry[] {
-    const wrappers = this.wrapperPids();
-    return entries.filter(({ pid }) => !wrappers.has(pid));
+    return entries.filter((entry) => !this.isWrapper(entry));
   }
 
   private get processesDirectory(): string {
@@ -397,15 +396,13 @@ export class ProcessContainer implements Container {
   private async endAll(graceTimeMs: number): Promise<void> {
     // No new start begins any more; those under way must not slip through.
     await Promise.allSettled(this.starting.values());
-    await endProcesses({ containerPath: this.directory, spared: () => this.wrapperPids(), graceTimeMs });
+    await endProcesses({ containerPath: this.directory, isSpared: (member) => this.isWrapper(member), graceTimeMs });
     // The wrappers write down how it ended, and end. A lost status is told to those who wait for it.
     await Promise.allSettled([...this.processes.values()].map(({ exited }) => exited));
   }
 
-  private wrapperPids(): Set<number> {
-    return new Set(
-      [...this.processes.values()].flatMap(({ wrapperPid }) => (wrapperPid === undefined ? [] : [wrapperPid])),
-    );
+  private isWrapper(entry: ProcessEntry): boolean {
+    return [...this.processes.values()].some((process) => process.isWrapper(entry));
   }
 
   private countCpuAtExit(process: SupervisedProcess): void {

@@ -5,8 +5,8 @@ import { type ProcessEntry, processesByContainer } from './process-table.js';
 export interface EndOptions {
   /** Directory of the container. */
   containerPath: string;
-  /** Pids that must live to keep exit statuses; asked anew in each round. */
-  spared: () => Set<number>;
+  /** Whether a process must live because it keeps an exit status. */
+  isSpared: (member: ProcessEntry) => boolean;
   /** Time between TERM and KILL; 0: KILL at once. */
   graceTimeMs: number;
 }
@@ -54,10 +54,12 @@ async function freezeProcesses(options: Omit<EndOptions, 'graceTimeMs'>): Promis
   }
 }
 
-async function unsparedProcesses({ containerPath, spared }: Omit<EndOptions, 'graceTimeMs'>): Promise<ProcessEntry[]> {
+async function unsparedProcesses({
+  containerPath,
+  isSpared,
+}: Omit<EndOptions, 'graceTimeMs'>): Promise<ProcessEntry[]> {
   const members = (await processesByContainer()).get(containerPath) ?? [];
-  const exempt = spared();
-  return members.filter(({ pid }) => !exempt.has(pid));
+  return members.filter((member) => !isSpared(member));
 }
 
 function identity({ pid, startTime }: ProcessEntry): string {

@@ -90,9 +90,9 @@ export class SupervisedProcess {
     return !this.isSettled;
   }
 
-  /** Pid of the wrapper, which must live to tell of the exit. */
-  get wrapperPid(): number | undefined {
-    return this.isSettled ? undefined : this.wrapperIdentity?.pid;
+  /** Whether this is the wrapper, which must live to tell of the exit, and is none of the container's processes. */
+  isWrapper({ pid, startTime }: ProcessIdentity): boolean {
+    return this.wrapperIdentity?.pid === pid && this.wrapperIdentity.startTime === startTime;
   }
 
   /** Connects streams to the process; output comes from its beginning. */

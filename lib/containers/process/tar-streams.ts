@@ -2,8 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, stat } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
-import { PassThrough, type Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
+import { finished, PassThrough, type Readable } from 'node:stream';
 
 /** Statuses of tar(1): 1 tells of files that changed while they were read, which is no fault of a running app's files. */
 const changedWhileReading = 1;
@@ -21,16 +20,21 @@ export class TarStreams {
     const options = ['--extract', '--no-same-owner', '--no-same-permissions', '--file=-'];
     const child = this.start([...options, `--directory=${directory}`], ['pipe', 'ignore', 'pipe']);
     const result = resultOf(child);
-    const feeding = pipeline(archive, child.stdin!).then(
-      () => undefined,
-      (error: unknown) => error,
-    );
+    // tar ends with the archive's end mark and does not wait for what may follow.
+    child.stdin!.on('error', () => {});
+    let cause: unknown;
     // A source that breaks off must not look like the end of an archive.
-    const feedingError = await feeding;
-    if (feedingError !== undefined) child.kill('SIGKILL');
+    finished(archive, { writable: false }, (error) => {
+      if (!error) return;
+      cause = error;
+      child.kill('SIGKILL');
+    });
+    archive.pipe(child.stdin!);
     const { status, errors } = await result;
-    if (status === 0 && feedingError === undefined) return;
-    throw new Error(`error streaming in: ${errors || 'the archive broke off'}`, { cause: feedingError });
+    archive.unpipe(child.stdin!);
+    // The sender waits until the rest is taken, too.
+    archive.resume();
+    if (status !== 0) throw new Error(`error streaming in: ${errors || 'the archive broke off'}`, { cause });
   }
 
   /**

@@ -449,6 +449,18 @@ describe('the engine without isolation', () => {
       expect((await sh(container, 'ls -A copy copy/data')).stdout).to.equal('copy:\ndata\n\ncopy/data:\nfile\n');
     });
 
+    it('may be followed by anything, which is taken and thrown away', async () => {
+      const [from, to] = [await create(), await create()];
+      await sh(from, 'echo text > file');
+      const padded = new PassThrough();
+      const extracting = to.streamIn({ path: '/in', tar: padded });
+      for await (const chunk of await from.streamOut({ path: '/file' })) padded.write(chunk);
+      padded.end(Buffer.alloc(4 << 20));
+      await extracting;
+      await once(padded, 'end');
+      expect((await sh(to, 'cat in/file')).stdout).to.equal('text\n');
+    });
+
     it('are refused when broken, cut short, or of nothing', async () => {
       const container = await create();
       await rejection(container.streamOut({ path: '/nothing' }), Error);
