@@ -3,28 +3,50 @@ import { HostRequirementError } from '../../errors.js';
 import { GroupCommit } from './group-commit.js';
 import { type FirewallChange, mergeChanges, renderChange } from './rules.js';
 
+interface Application {
+  change: FirewallChange;
+  onApplied: () => void;
+}
+
 const lockWaitSeconds = 10;
 
 /** Applies changes with `iptables-restore`: all changes that are asked for at once in one call, each all or nothing. */
 export class Firewall {
-  readonly #changes = new GroupCommit<FirewallChange>((changes) => restore(mergeChanges(changes)));
+  readonly #changes = new GroupCommit<Application>((group) => this.#alone(() => applyGroup(group)));
+  #last: Promise<unknown> = Promise.resolve();
 
-  /** @throws CommandError with the line that was refused; then nothing has changed */
-  async apply(change: FirewallChange): Promise<void> {
-    if (change.nat.length === 0 && change.filter.length === 0) return;
-    await this.#changes.add(change);
+  /**
+   * @param onApplied called before anything else is applied, so that a `rewrite` that comes next sees its effect
+   * @throws CommandError with the line that was refused; then nothing has changed
+   */
+  async apply(change: FirewallChange, onApplied: () => void = () => {}): Promise<void> {
+    if (change.nat.length === 0 && change.filter.length === 0) onApplied();
+    else await this.#changes.add({ change, onApplied });
   }
 
-  /** The text of `iptables-save`, once all changes under way are made. */
-  async saved(): Promise<string> {
-    await this.#changes.idle();
-    return (await run('iptables-save', [])).stdout;
+  /** Applies what follows from the present state, told as `iptables-save` prints it; nothing else happens between. */
+  async rewrite(changeFrom: (saved: string) => FirewallChange): Promise<void> {
+    await this.#alone(async () => {
+      const { stdout } = await run('iptables-save', []);
+      await restore(changeFrom(stdout));
+    });
   }
+
+  #alone(work: () => Promise<void>): Promise<void> {
+    const done = this.#last.then(work);
+    this.#last = done.catch(() => {});
+    return done;
+  }
+}
+
+async function applyGroup(group: Application[]): Promise<void> {
+  await restore(mergeChanges(group.map(({ change }) => change)));
+  for (const { onApplied } of group) onApplied();
 }
 
 async function restore(change: FirewallChange): Promise<void> {
   const text = renderChange(change);
-  await run('iptables-restore', [`--wait=${lockWaitSeconds}`, '--noflush'], text);
+  if (text !== '') await run('iptables-restore', [`--wait=${lockWaitSeconds}`, '--noflush'], text);
 }
 
 async function run(program: string, args: string[], input?: string) {

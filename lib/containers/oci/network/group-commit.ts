@@ -11,7 +11,7 @@ interface Pending<Item> {
 export class GroupCommit<Item> {
   readonly #commit: (items: Item[]) => Promise<void>;
   #pending: Pending<Item>[] = [];
-  #running: Promise<void> | undefined;
+  #isRunning = false;
 
   constructor(commit: (items: Item[]) => Promise<void>) {
     this.#commit = commit;
@@ -21,16 +21,13 @@ export class GroupCommit<Item> {
   add(item: Item): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#pending.push({ item, resolve, reject });
-      this.#running ??= this.#run();
+      // Never rejects: `settle` hands every failure to the items.
+      if (!this.#isRunning) void this.#run();
     });
   }
 
-  /** Resolves when nothing is under way. */
-  async idle(): Promise<void> {
-    await this.#running;
-  }
-
   async #run(): Promise<void> {
+    this.#isRunning = true;
     // Items that are added in the same turn of the event loop go together.
     await Promise.resolve();
     while (this.#pending.length > 0) {
@@ -38,7 +35,7 @@ export class GroupCommit<Item> {
       this.#pending = [];
       await this.#settle(group);
     }
-    this.#running = undefined;
+    this.#isRunning = false;
   }
 
   async #settle(group: Pending<Item>[]): Promise<void> {

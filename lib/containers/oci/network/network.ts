@@ -139,7 +139,7 @@ class VethNetwork implements Network {
     this.#ports = new PortPool({ ...(this.#options.ports ?? defaultPorts), offset });
     this.#checkPool(await readRoutes());
     await enableForwarding();
-    await this.#firewall.apply(commonRules(this.#policy, await this.#firewall.saved()));
+    await this.#firewall.rewrite((saved) => commonRules(this.#policy, saved));
   }
 
   async stop(): Promise<void> {
@@ -151,7 +151,7 @@ class VethNetwork implements Network {
   async teardown(): Promise<void> {
     await this.stop();
     await this.#removeStrays(new Set());
-    await this.#firewall.apply(removeAllRules(this.#options.tag, await this.#firewall.saved()));
+    await this.#firewall.rewrite((saved) => removeAllRules(this.#options.tag, saved));
     await this.#namespaces.removeEmptyDirectory();
   }
 
@@ -167,13 +167,14 @@ class VethNetwork implements Network {
     };
     try {
       for (const netIn of request.netIn) container.mappedPorts.push(await this.#choosePorts(netIn));
-      await this.#firewall.apply(containerRules(this.#policy, container));
+      await this.#firewall.apply(containerRules(this.#policy, container), () =>
+        this.#containers.set(subnet.index, container),
+      );
     } catch (error) {
       await this.#releasePorts(container.mappedPorts);
       await this.#discard(prepared);
       throw error;
     }
-    this.#containers.set(subnet.index, container);
     return {
       namespacePath: namespacePath(prepared.name),
       containerIp: subnet.containerIp,
@@ -205,19 +206,21 @@ class VethNetwork implements Network {
     const container = this.#current(lease);
     const mapping = await this.#choosePorts(request);
     try {
-      await this.#firewall.apply(mapPorts(this.#options.tag, container, [mapping]));
+      await this.#firewall.apply(mapPorts(this.#policy.tag, container, [mapping]), () => {
+        container.mappedPorts = [...container.mappedPorts, mapping];
+      });
     } catch (error) {
       await this.#releasePorts([mapping]);
       throw error;
     }
-    container.mappedPorts = [...container.mappedPorts, mapping];
     return { ...lease, mappedPorts: container.mappedPorts, netOut: container.netOut };
   }
 
   async netOut(lease: NetworkLease, rules: NetOutRule[]): Promise<NetworkLease> {
     const container = this.#current(lease);
-    await this.#firewall.apply(netOutRules(this.#options.tag, container, rules));
-    container.netOut = [...container.netOut, ...rules];
+    await this.#firewall.apply(netOutRules(this.#policy.tag, container, rules), () => {
+      container.netOut = [...container.netOut, ...rules];
+    });
     return { ...lease, mappedPorts: container.mappedPorts, netOut: container.netOut };
   }
 
@@ -332,7 +335,7 @@ class VethNetwork implements Network {
 
   async #removeRules(container: FirewallContainer): Promise<void> {
     try {
-      await this.#firewall.apply(removeContainerRules(this.#options.tag, container));
+      await this.#firewall.apply(removeContainerRules(this.#policy.tag, container));
     } catch (error) {
       // By an operator's hand, or a flushed firewall: some of the rules are not there.
       this.#logger.warn('rewriting the firewall rules', { handle: container.handle, ...errorData(error) });
@@ -342,8 +345,7 @@ class VethNetwork implements Network {
 
   /** Brings the firewall to what it must be for the containers that this process knows. */
   async #resetRules(): Promise<void> {
-    const saved = await this.#firewall.saved();
-    await this.#firewall.apply(resetRules(this.#policy, [...this.#containers.values()], saved));
+    await this.#firewall.rewrite((saved) => resetRules(this.#policy, [...this.#containers.values()], saved));
   }
 
   async #removeStrays(leased: Set<string>): Promise<void> {
