@@ -1,0 +1,22 @@
+import { once } from 'node:events';
+import { createServer } from 'node:net';
+import type { AddressInfo } from 'node:net';
+
+/** The wanted port of an address if nobody listens on it, else another free one. */
+export async function freePort(wanted: number, host = '127.0.0.1'): Promise<number> {
+  return (await probe(wanted, host)) ?? (await probe(0, host))!;
+}
+
+async function probe(port: number, host: string): Promise<number | undefined> {
+  const server = createServer();
+  try {
+    server.listen(port, host);
+    await once(server, 'listening');
+  } catch {
+    return undefined;
+  }
+  const { port: bound } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return bound;
+}
