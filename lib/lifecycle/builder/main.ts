@@ -40,7 +40,7 @@ function timeoutSeconds(text: string | undefined): number {
 
 function stopSignal(): AbortSignal {
   const abort = new AbortController();
-  for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => abort.abort(new StoppedError(name)));
+  for (const name of ['SIGTERM', 'SIGINT'] as const) process.on(name, () => abort.abort(new StoppedError(name)));
   return abort.signal;
 }
 

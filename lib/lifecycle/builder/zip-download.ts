@@ -69,6 +69,8 @@ function createDispatcher(environment: NodeJS.ProcessEnv, authorities: string): 
     connect,
     requestTls: connect,
     proxyTls: connect,
+    // Proxies let plain requests pass as they are; many refuse tunnels to other ports than 443.
+    proxyTunnel: false,
     ...(httpProxy && { httpProxy }),
     ...(httpsProxy && { httpsProxy }),
     noProxy: variable('no_proxy') ?? '',

@@ -124,13 +124,31 @@ async function copy(source: string, destination: string): Promise<void> {
 
 /**
  * Puts a finished directory in the place of an older one. For an instant there is none; there is never a half-made one.
+ * Whoever else does the same at the same time is replaced in turn.
  */
 async function replaceDirectory(directory: string, replacement: string): Promise<void> {
-  const discarded = `${replacement}-old`;
-  await rename(directory, discarded).catch(() => {});
-  try {
-    await rename(replacement, directory);
-  } finally {
-    await rm(discarded, { recursive: true, force: true });
+  for (let attempts = 0; ; attempts += 1) {
+    try {
+      await rename(replacement, directory);
+      return;
+    } catch (error) {
+      if (!isOccupied(error) || attempts === 10) throw error;
+    }
+    await discard(directory, `${replacement}-old`);
   }
+}
+
+async function discard(directory: string, name: string): Promise<void> {
+  try {
+    await rename(directory, name);
+  } catch (error) {
+    // Somebody else has just taken it away.
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+  }
+  await rm(name, { recursive: true, force: true });
+}
+
+function isOccupied(error: unknown): boolean {
+  const { code } = error as NodeJS.ErrnoException;
+  return code === 'ENOTEMPTY' || code === 'EEXIST';
 }

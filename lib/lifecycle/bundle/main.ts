@@ -1,8 +1,8 @@
 import { fileURLToPath } from 'node:url';
 import { makeBuilderBundle } from './builder-bundle.js';
 
-/** Where programs of the build look for the builder: `dist/lifecycle/builder`. */
-const directory = fileURLToPath(new URL('../builder', import.meta.url));
+/** Where programs of the build look for the builder: `dist/builder`. */
+const directory = fileURLToPath(new URL('../../builder', import.meta.url));
 
 // Part of `npm run build`.
 const isNew = await makeBuilderBundle({ directory });
