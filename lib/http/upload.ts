@@ -1,8 +1,9 @@
-import { createHash, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
+import { fileDigest } from '../files/digest.js';
 import type { Logger } from '../logging/logger.js';
 import { failureText, isTimeout } from './failure.js';
 import { readText, type TransferClient, type TransferClientOptions, withTransferClient } from './transfer-client.js';
@@ -201,8 +202,7 @@ function parseJson(text: string): object | undefined {
   }
 }
 
+/** As `Content-MD5` spells it. */
 async function md5(file: string): Promise<string> {
-  const hash = createHash('md5');
-  for await (const chunk of createReadStream(file)) hash.update(chunk as Buffer);
-  return hash.digest('base64');
+  return Buffer.from(await fileDigest(file, 'md5'), 'hex').toString('base64');
 }
