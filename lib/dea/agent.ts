@@ -40,6 +40,9 @@ const statsPeriodMs = 30_000;
 /** Containers get 10 s to stop; what is not gone 20 s later is left to the next start (docs/protocol/dea.md §16.2). */
 const shutdownLimitMs = 30_000;
 
+/** Share of the cell's disk that cached droplets may take. */
+const dropletCacheShare = 0.1;
+
 /** Sub-directories of `base_dir` (docs/protocol/dea.md §1.6). */
 const directoryNames = ['db', 'droplets', 'instances', 'tmp', 'staging', 'crashes', 'admin_buildpacks'] as const;
 
@@ -124,14 +127,16 @@ export class Agent implements Component {
       localIp,
       logger,
     });
+    const { instances, stagingTasks } = this;
     const ledger = await Ledger.open({ path: join(path('db'), 'ledger.json'), capacity: capacityOf(config) });
     const droplets = DropletCache.create({
       directory: path('droplets'),
-      maxBytes: Math.floor(capacityOf(config).diskMb * 1024 * 1024 * 0.1),
+      maxBytes: Math.floor(capacityOf(config).diskMb * 1024 * 1024 * dropletCacheShare),
+      isReferenced: (sha1) => instances.all().some(({ attributes }) => attributes.dropletSha1 === sha1),
+      clock,
       logger,
     });
     const buildpacks = BuildpackCache.create({ directory: path('admin_buildpacks'), logger });
-    const { instances, stagingTasks } = this;
     const directoryServer = { uuid: randomBytes(16).toString('hex'), key: randomBytes(16).toString('hex') };
     const files = FileServer.create({
       directoryServer: { host: config.directory_server.address, port: config.directory_server.v2_port },

@@ -5,8 +5,8 @@ import { Agent } from './agent.js';
 import { type DeaConfig, loadDeaConfig } from './config.js';
 import { handleSignals } from './signals.js';
 
-/** Where the build puts the builder, beside this program. */
-const builderDirectory = fileURLToPath(new URL('../lifecycle/builder', import.meta.url));
+/** Where the build puts the builder: `dist/builder`. */
+const builderDirectory = fileURLToPath(new URL('../builder', import.meta.url));
 
 await runProgram<DeaConfig, Agent>({
   name: 'dea',

@@ -169,7 +169,7 @@ describe('a cell that stages', function () {
   const failures: [title: string, packs: string[], error: string, type: string][] = [
     ['31: nothing detects the app', ['procfile-buildpack'], 'Script exited with status 1', 'NoAppDetectedError'],
     ['the compile fails', ['compile-fails'], 'Script exited with status 1', 'BuildpackCompileFailed'],
-    ['the release fails', ['release-garbage'], 'Script exited with status 1', 'BuildpackReleaseFailed'],
+    ['the release fails', ['release-invalid'], 'Script exited with status 1', 'BuildpackReleaseFailed'],
   ];
   for (const [title, packs, error, type] of failures) {
     it(`${title}: the second reply says ${type}`, async () => {
@@ -309,7 +309,7 @@ describe('a cell that stages', function () {
   });
 
   it('stops a buildpack that writes gigabytes at the disk limit, and the cell does not notice', async () => {
-    const message = await stagingMessage({ admin_buildpacks: [await buildpack('writes-gigabytes')] });
+    const message = await stagingMessage({ admin_buildpacks: [await buildpack('filling-compile')] });
     const [, second] = await replies(stage(message), 2);
     expect(second!.error).to.equal('Script exited with status 1');
     await expectReleased();
