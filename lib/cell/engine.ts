@@ -32,7 +32,7 @@ export interface EngineOptions {
 export function createEngine(options: EngineOptions): ContainerEngine {
   const { kind, settings, localIp, logger } = options;
   const depotDirectory = settings.depot_dir ?? join(options.baseDirectory, 'depot');
-  const ports = { portPoolStart: settings.port_pool_start, portPoolSize: settings.port_pool_size };
+  const portPool = { start: settings.port_pool_start, size: settings.port_pool_size };
   switch (kind) {
     case 'oci':
       return createOciEngine({
@@ -42,11 +42,16 @@ export function createEngine(options: EngineOptions): ContainerEngine {
         externalIp: localIp,
         allowHostAccess: settings.allow_host_access,
         denyNetworks: settings.deny_networks,
-        ...ports,
+        portPool,
         logger,
       });
     case 'process':
-      return createProcessEngine({ depotDirectory, ...ports, logger });
+      return createProcessEngine({
+        depotDirectory,
+        portPoolStart: portPool.start,
+        portPoolSize: portPool.size,
+        logger,
+      });
     case 'garden':
     case 'warden':
       throw new HostRequirementError(
