@@ -6,35 +6,11 @@
  * leases into the container's state file and hands them back after a restart (`adopt`) and at the end (`release`).
  *
  * A container's directory is `<depotDirectory>/<handle>`. Entries of the depot whose names begin with `@` (which no
- * handle has) belong to the engine and its collaborators: `@volumes`, `@network`, `@runtime`.
+ * handle has) belong to the engine and its collaborators: `@volumes`, `@network`, `@runtime`. Everything on the host
+ * that is not below the depot (links, namespaces, chains, control groups) carries a tag that follows from the depot's
+ * path, so that several engines share a host. Calls that concern one container come one after the other.
  */
-import type { Logger } from '../../logging/logger.js';
 import type { NetOutRule, PortMapping } from '../engine.js';
-
-/** What every collaborator is made with. */
-export interface CollaboratorOptions {
-  /** Absolute. */
-  depotDirectory: string;
-  /**
-   * Four characters `[a-z0-9]` that follow from the depot's path. Everything on the host that is not below the depot
-   * (links, namespaces, chains, control groups) carries it, so that several engines share a host.
-   */
-  tag: string;
-  logger: Logger;
-}
-
-export type VolumesOptions = CollaboratorOptions;
-
-export interface NetworkOptions extends CollaboratorOptions {
-  /** CIDR that the /30 networks of containers are taken from. */
-  pool: string;
-  /** Host ports that are handed out when a request names none. */
-  portPool: { start: number; size: number };
-  /** Address of the host that mapped ports answer on; absent: that of the default route, else 127.0.0.1. */
-  externalIp?: string;
-}
-
-export type CgroupsOptions = CollaboratorOptions;
 
 export interface DiskUsage {
   bytesUsed: number;

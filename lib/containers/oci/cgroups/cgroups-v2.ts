@@ -1,0 +1,189 @@
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { errorData, type Logger } from '../../../logging/logger.js';
+import type { CgroupLimits, CgroupStats, Cgroups } from '../ports.js';
+import {
+  childGroups,
+  groupNames,
+  isGone,
+  processesIn,
+  readGroupFile,
+  readGroupFileOr,
+  removeGroup,
+  writeGroupFile,
+} from './groups.js';
+import { type Freezer, signalGroup } from './signals.js';
+import { cpuWeight, memoryFromV2, parseFlatKeyed, parseLimit } from './stats.js';
+
+const neededControllers = ['cpu', 'memory', 'pids'];
+const usefulControllers = ['cpuset', 'io'];
+const freezeLimitMs = 500;
+const freezePollMs = 1;
+
+export interface CgroupsV2Options {
+  /** Path of the engine's parent group: `/isthmus-<tag>`. */
+  parent: string;
+  /** Mount point of the unified hierarchy. */
+  root: string;
+  logger: Logger;
+}
+
+/** Control groups version 2: one unified hierarchy. */
+export class CgroupsV2 implements Cgroups {
+  readonly version = 2;
+  readonly #parent: string;
+  readonly #root: string;
+  readonly #logger: Logger;
+  #limitsSwap = false;
+
+  constructor({ parent, root, logger }: CgroupsV2Options) {
+    this.#parent = parent;
+    this.#root = root;
+    this.#logger = logger;
+  }
+
+  get limitsSwap(): boolean {
+    return this.#limitsSwap;
+  }
+
+  async start(): Promise<void> {
+    const parent = join(this.#root, this.#parent);
+    await mkdir(parent, { recursive: true });
+    await this.#delegate(this.#root);
+    await this.#delegate(parent);
+    this.#limitsSwap = readGroupFileOr(parent, 'memory.swap.max', '') !== '';
+    for (const group of childGroups(parent)) {
+      // An engine that was killed amid `signalAll` leaves a frozen group behind.
+      if (readGroupFileOr(group, 'cgroup.freeze', '0').trim() !== '0') await freezerOf(group).thaw();
+    }
+  }
+
+  pathFor(handle: string): string {
+    return `${this.#parent}/${handle}`;
+  }
+
+  async processes(handle: string): Promise<number[]> {
+    return processesIn(this.#group(handle));
+  }
+
+  async stats(handle: string): Promise<CgroupStats> {
+    const group = this.#group(handle);
+    const usage = parseFlatKeyed(readGroupFile(group, 'cpu.stat')).get('usage_usec') ?? 0;
+    return {
+      memory: memoryFromV2(readGroupFile(group, 'memory.stat'), readGroupFileOr(group, 'memory.swap.current', '0')),
+      cpuUsageNs: usage * 1000,
+      pids: {
+        current: Number(readGroupFile(group, 'pids.current')),
+        max: parseLimit(readGroupFile(group, 'pids.max')),
+      },
+      oomKills: await this.oomKills(handle),
+    };
+  }
+
+  async oomKills(handle: string): Promise<number> {
+    return parseFlatKeyed(readGroupFileOr(this.#group(handle), 'memory.events', '')).get('oom_kill') ?? 0;
+  }
+
+  async limit(handle: string, limits: CgroupLimits): Promise<void> {
+    const { memoryBytes, cpuShares, maxPids } = limits;
+    const write = (file: string, value: string) => writeGroupFile(this.#group(handle), file, value);
+    if (memoryBytes !== undefined) {
+      await write('memory.max', memoryBytes > 0 ? String(memoryBytes) : 'max');
+      // Memory and swap together are limited to the same number: nothing is left for swap.
+      if (this.#limitsSwap) await write('memory.swap.max', memoryBytes > 0 ? '0' : 'max');
+    }
+    if (cpuShares !== undefined) await write('cpu.weight', String(cpuWeight(cpuShares)));
+    if (maxPids !== undefined) await write('pids.max', maxPids > 0 ? String(maxPids) : 'max');
+  }
+
+  async signalAll(handle: string, signal: NodeJS.Signals, except: number[]): Promise<void> {
+    const group = this.#group(handle);
+    if (signal === 'SIGKILL' && except.length === 0 && (await killGroup(group))) return;
+    await signalGroup(group, signal, except, freezerOf(group));
+  }
+
+  async remove(handle: string): Promise<void> {
+    await removeGroup(this.#group(handle));
+  }
+
+  async list(): Promise<string[]> {
+    return groupNames(join(this.#root, this.#parent));
+  }
+
+  async teardown(): Promise<void> {
+    if ((await this.list()).length > 0) return;
+    await removeGroup(join(this.#root, this.#parent));
+  }
+
+  #group(handle: string): string {
+    return `${this.#root}${this.#parent}/${handle}`;
+  }
+
+  /** Lets the groups below one use the controllers. They stay delegated: other groups may use them by then. */
+  async #delegate(group: string): Promise<void> {
+    const available = readGroupFile(group, 'cgroup.controllers').trim().split(/\s+/);
+    const enabled = readGroupFile(group, 'cgroup.subtree_control').trim().split(/\s+/);
+    const missing = neededControllers.filter((controller) => !available.includes(controller));
+    if (missing.length > 0) {
+      throw new Error(`cgroup controllers ${missing.join(', ')} are not available in ${group}`);
+    }
+    const wanted = [...neededControllers, ...usefulControllers].filter(
+      (controller) => available.includes(controller) && !enabled.includes(controller),
+    );
+    if (wanted.length === 0) return;
+    const request = wanted.map((controller) => `+${controller}`).join(' ');
+    try {
+      await writeGroupFile(group, 'cgroup.subtree_control', request);
+    } catch (error) {
+      const isBusy = error instanceof Error && 'code' in error && error.code === 'EBUSY';
+      if (!isBusy) throw error;
+      // In a container's view the root holds processes, this one among them; only leaves may.
+      this.#logger.info('moving processes out of the root control group', errorData(error));
+      await moveProcessesAway(group);
+      await writeGroupFile(group, 'cgroup.subtree_control', request);
+    }
+  }
+}
+
+/** Moves all processes of a group into a leaf below it. */
+async function moveProcessesAway(group: string): Promise<void> {
+  const leaf = join(group, 'init');
+  await mkdir(leaf, { recursive: true });
+  const pids = readGroupFile(group, 'cgroup.procs').split('\n').filter(Boolean);
+  for (const pid of pids) {
+    await writeGroupFile(leaf, 'cgroup.procs', pid).catch((error: NodeJS.ErrnoException) => {
+      // It ended meanwhile.
+      if (error.code !== 'ESRCH') throw error;
+    });
+  }
+}
+
+/** Lets the kernel kill all at once; false before Linux 5.14. A group that is gone has nobody to kill. */
+async function killGroup(group: string): Promise<boolean> {
+  try {
+    await writeGroupFile(group, 'cgroup.kill', '1');
+    return true;
+  } catch (error) {
+    if (!isGone(error)) throw error;
+    return readGroupFileOr(group, 'cgroup.procs', '') === '';
+  }
+}
+
+function freezerOf(group: string): Freezer {
+  return {
+    async freeze() {
+      await writeGroupFile(group, 'cgroup.freeze', '1');
+      const giveUpAt = Date.now() + freezeLimitMs;
+      while (parseFlatKeyed(readGroupFileOr(group, 'cgroup.events', 'frozen 1')).get('frozen') !== 1) {
+        if (Date.now() > giveUpAt) throw new Error(`${group} does not freeze`);
+        await delay(freezePollMs);
+      }
+    },
+    async thaw() {
+      await writeGroupFile(group, 'cgroup.freeze', '0').catch((error: unknown) => {
+        if (!isGone(error)) throw error;
+      });
+    },
+  };
+}

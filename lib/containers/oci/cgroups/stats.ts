@@ -1,0 +1,57 @@
+import type { CgroupStats } from '../ports.js';
+
+/** Reads `name value` lines, as `memory.stat`, `cpu.stat` and `memory.events` have them. */
+export function parseFlatKeyed(text: string): Map<string, number> {
+  return new Map(
+    text
+      .split('\n')
+      .filter((line) => line !== '')
+      .map((line) => {
+        const [name = '', value = '0'] = line.split(' ');
+        return [name, Number(value)];
+      }),
+  );
+}
+
+/** A number, or `max` for none; 0 stands for no limit. */
+export function parseLimit(text: string): number {
+  const value = text.trim();
+  return value === 'max' ? 0 : Number(value);
+}
+
+/** Memory of a v1 group and all groups below it. */
+export function memoryFromV1(memoryStat: string): CgroupStats['memory'] {
+  const values = parseFlatKeyed(memoryStat);
+  return {
+    rssBytes: values.get('total_rss') ?? 0,
+    cacheBytes: values.get('total_cache') ?? 0,
+    inactiveFileBytes: values.get('total_inactive_file') ?? 0,
+    swapBytes: values.get('total_swap') ?? 0,
+  };
+}
+
+/** Memory of a v2 group and all groups below it. `memorySwap` is empty where the kernel does not count swap. */
+export function memoryFromV2(memoryStat: string, memorySwap: string): CgroupStats['memory'] {
+  const values = parseFlatKeyed(memoryStat);
+  return {
+    rssBytes: values.get('anon') ?? 0,
+    cacheBytes: values.get('file') ?? 0,
+    inactiveFileBytes: values.get('inactive_file') ?? 0,
+    swapBytes: Number(memorySwap),
+  };
+}
+
+const fewestShares = 2;
+const mostShares = 262_144;
+const mostWeight = 10_000;
+
+/**
+ * v2's `cpu.weight` for v1's `cpu.shares`, as current runtimes convert: 2, 1024 and 262144 shares become 1, 100 and
+ * 10000 (spec/containers.md §3.7).
+ */
+export function cpuWeight(shares: number): number {
+  if (shares <= fewestShares) return 1;
+  if (shares >= mostShares) return mostWeight;
+  const l = Math.log2(shares);
+  return Math.ceil(10 ** ((l * l + 125 * l) / 612 - 7 / 34));
+}
