@@ -247,6 +247,8 @@ export class OciContainer implements Container {
       throw error;
     }
     await this.#exitsReported();
+    // A change of the network that was under way must not come after its release.
+    await this.#leaseChanges.pass(async () => {});
     await this.#host.supervisor.endAll(this.#processesDirectory, this.handle);
     await Promise.all([...this.#processes.values()].map((supervised) => this.#host.supervisor.forget(supervised)));
     await this.#file.close();

@@ -18,8 +18,14 @@ export interface OciEngineOptions {
   networkPool?: string;
   /** Host ports that are handed out when a request names none. @default 61001, 4534 */
   portPool?: { start: number; size: number };
-  /** Address of the host that mapped ports answer on. @default that of the default route, else 127.0.0.1 */
+  /** Address that is told as the one mapped ports answer on. @default that of the default route's interface */
   externalIp?: string;
+  /** Networks (CIDR) that containers reach only by a NetOut rule. @default none */
+  denyNetworks?: string[];
+  /** Containers may connect to the host itself. @default false */
+  allowHostAccess?: boolean;
+  /** Name servers on the host that containers may ask all the same. @default none */
+  dnsServers?: string[];
   /** Containers made at the same time; more wait. @default 3 per processor */
   maxParallelCreates?: number;
   logger: Logger;
@@ -38,14 +44,17 @@ export function createOciEngine(options: OciEngineOptions): ContainerEngine {
     {
       volumes: createVolumes({ directory: join(depotDirectory, '@volumes'), logger }),
       network: createNetwork({
-        depotDirectory,
         tag,
         pool: networkPool,
-        portPool: options.portPool ?? defaultPortPool,
+        ports: options.portPool ?? defaultPortPool,
+        portStateFile: join(depotDirectory, '@network', 'ports.json'),
         ...(options.externalIp !== undefined && { externalIp: options.externalIp }),
+        ...(options.denyNetworks && { denyNetworks: options.denyNetworks }),
+        ...(options.allowHostAccess !== undefined && { allowHostAccess: options.allowHostAccess }),
+        ...(options.dnsServers && { dnsServers: options.dnsServers }),
         logger,
       }),
-      cgroups: createCgroups({ depotDirectory, tag, logger }),
+      cgroups: createCgroups({ tag, logger }),
       logger,
     },
     {

@@ -32,19 +32,15 @@ export function judge(state: ContainerState | undefined, findings: Findings): Ve
  */
 export async function recover(host: Host): Promise<StateFile[]> {
   const handles = (await readdir(host.depotDirectory)).filter((name) => !name.startsWith('@'));
-  const adopted: StateFile[] = [];
-  const removed: string[] = [];
+  // All are adopted before anything is removed: a removal may rewrite what containers share.
+  const found = await Promise.all(handles.map((handle) => find(host, handle)));
+  const lost = found.filter(({ verdict }) => verdict.action === 'remove');
+  const adopted = found.flatMap(({ directory, state, verdict }) =>
+    state && verdict.action === 'adopt' ? [new StateFile(directory, state)] : [],
+  );
   await Promise.all(
-    handles.map(async (handle) => {
-      const directory = join(host.depotDirectory, handle);
-      const state = await readState(directory);
-      const verdict = await examine(host, state);
-      if (verdict.action === 'adopt' && state) {
-        adopted.push(new StateFile(directory, state));
-        return;
-      }
-      if (verdict.action === 'remove') host.logger.info('containers.recovery.remove', { handle, ...verdict });
-      removed.push(handle);
+    lost.map(async ({ handle, state, verdict }) => {
+      host.logger.info('containers.recovery.remove', { handle, ...verdict });
       await removeHoldings(host, handle, state).catch((error: unknown) => {
         host.logger.warn('containers.recovery.remove-failed', { handle, ...errorData(error) });
       });
@@ -52,8 +48,21 @@ export async function recover(host: Host): Promise<StateFile[]> {
   );
   await reclaimStrays(host, adopted);
   // Only now: a creation that was cut short knew nothing of what it held, but left its directory to tell that it was.
-  await Promise.all(removed.map((handle) => removeDirectory(host, handle)));
+  await Promise.all(lost.map(({ handle }) => removeDirectory(host, handle)));
   return adopted;
+}
+
+interface Found {
+  handle: string;
+  directory: string;
+  state: ContainerState | undefined;
+  verdict: Verdict;
+}
+
+async function find(host: Host, handle: string): Promise<Found> {
+  const directory = join(host.depotDirectory, handle);
+  const state = await readState(directory);
+  return { handle, directory, state, verdict: await examine(host, state) };
 }
 
 async function examine(host: Host, state: ContainerState | undefined): Promise<Verdict> {

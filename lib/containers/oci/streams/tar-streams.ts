@@ -42,6 +42,8 @@ export class TarStreams {
    * @throws UnknownUserError, or with tar's words
    */
   async in(init: ProcessIdentity, { path, user = 'root', tar }: StreamInRequest): Promise<void> {
+    // The sender may break off before anybody looks; `feed` will see it.
+    tar.on('error', () => {});
     try {
       const account = await lookUpAccount(init, user);
       const destination = posix.resolve(account.home, path);
@@ -51,7 +53,7 @@ export class TarStreams {
       await Promise.all([succeeded(child, `error streaming in to ${path}`), feed(tar, child)]);
     } finally {
       // What follows the end of the archive, or an error, is read and dropped: the sender waits for it.
-      tar.on('error', () => {}).resume();
+      tar.resume();
     }
   }
 
