@@ -31,7 +31,14 @@ import { bindMountAt, type ContainerTree, hostPath, removeTree } from './contain
 import { diskUsage } from './disk-usage.js';
 import { GraceTimer } from './grace-timer.js';
 import type { HostPorts } from './host-ports.js';
-import { checkProcessId, checkProcessSpec, homeOf, processEnvironment, rlimitArguments } from './process-plan.js';
+import {
+  checkLimits,
+  checkProcessId,
+  checkProcessSpec,
+  homeOf,
+  processEnvironment,
+  rlimitArguments,
+} from './process-plan.js';
 import { endProcesses, killProcesses } from './process-reaper.js';
 import { type ProcessEntry, processesByContainer } from './process-table.js';
 import { SupervisedProcess } from './supervised-process.js';
@@ -184,16 +191,17 @@ export class ProcessContainer implements Container {
   }
 
   async limit(limits: Limits): Promise<void> {
-    return this.referred(() =>
-      this.update((record) => ({
+    return this.referred(async () => {
+      checkLimits(limits);
+      await this.update((record) => ({
         ...record,
         limits: {
           ...record.limits,
           ...limits,
           ...(limits.disk && { disk: { ...record.limits.disk, ...limits.disk } }),
         },
-      })),
-    );
+      }));
+    });
   }
 
   async limits(): Promise<Limits> {
@@ -254,6 +262,7 @@ export class ProcessContainer implements Container {
   }
 
   async setGraceTime(graceTimeMs: number): Promise<void> {
+    this.refer();
     this.graceTimer.set(graceTimeMs);
     await this.update((record) => ({ ...record, graceTimeMs }));
   }
@@ -275,8 +284,9 @@ export class ProcessContainer implements Container {
     return () => this.listeners.delete(listener);
   }
 
-  /** Counts as being referred to: the grace time begins anew. */
+  /** Counts as being referred to: the grace time begins anew. @throws UnknownHandleError once it is being destroyed */
   refer(): void {
+    if (this.record.phase === 'destroying') throw new UnknownHandleError(this.handle);
     this.graceTimer.restart();
   }
 
@@ -424,7 +434,8 @@ export class ProcessContainer implements Container {
     return { ...process, wait: () => this.graceTimer.during(() => process.wait()) };
   }
 
-  private referred<T>(operation: () => Promise<T>): Promise<T> {
+  private async referred<T>(operation: () => Promise<T>): Promise<T> {
+    this.refer();
     return this.graceTimer.during(operation);
   }
 

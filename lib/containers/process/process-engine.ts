@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { access, constants, mkdir, readdir, readFile, rmdir, statfs } from 'node:fs/promises';
+import { access, constants, mkdir, readdir, readFile, rmdir, stat, statfs } from 'node:fs/promises';
 import { totalmem } from 'node:os';
 import { join } from 'node:path';
 import { errorData, type Logger } from '../../logging/logger.js';
@@ -18,7 +18,7 @@ import { createTree, removeTree } from './container-tree.js';
 import { HostPorts } from './host-ports.js';
 import { MemoryWatch } from './memory-watch.js';
 import { type ContainerContext, ProcessContainer } from './process-container.js';
-import { parseCeilings, splitAssignment } from './process-plan.js';
+import { checkLimits, parseCeilings, splitAssignment } from './process-plan.js';
 import { TarStreams } from './tar-streams.js';
 import type { WrapperTools } from './wrapper.js';
 
@@ -109,8 +109,7 @@ class ProcessEngine implements ContainerEngine {
 
   async create(spec: ContainerSpec): Promise<Container> {
     const handle = checkHandle(spec.handle ?? randomUUID());
-    if (!spec.rootfs.startsWith('/')) throw new InvalidSpecError(`rootfs: "${spec.rootfs}" is not absolute`);
-    for (const item of spec.env ?? []) splitAssignment(item);
+    await checkSpec(spec);
     if (this.containers.has(handle) || this.creating.has(handle)) throw new HandleInUseError(handle);
     this.creating.add(handle);
     try {
@@ -264,6 +263,15 @@ function newRecord(handle: string, spec: ContainerSpec): ContainerRecord {
     events: [],
     endedCpuNs: 0,
   };
+}
+
+/** The image is not used; that it is there is asked all the same, so that a wrong path is not found out elsewhere. */
+async function checkSpec(spec: ContainerSpec): Promise<void> {
+  for (const item of spec.env ?? []) splitAssignment(item);
+  checkLimits(spec.limits ?? {});
+  if (!spec.rootfs.startsWith('/')) throw new InvalidSpecError(`rootfs: "${spec.rootfs}" is not absolute`);
+  const status = await stat(spec.rootfs).catch(() => undefined);
+  if (!status?.isDirectory()) throw new InvalidSpecError(`rootfs: there is no directory ${spec.rootfs}`);
 }
 
 function checkHandle(handle: string): string {

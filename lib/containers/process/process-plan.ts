@@ -1,4 +1,4 @@
-import type { ProcessSpec, RlimitSpec } from '../engine.js';
+import type { Limits, ProcessSpec, RlimitSpec } from '../engine.js';
 import { InvalidSpecError } from '../errors.js';
 import { containerVariable } from './process-table.js';
 
@@ -98,5 +98,15 @@ export function checkProcessSpec(spec: ProcessSpec): void {
   if (spec.path === '') throw new InvalidSpecError('path: must not be empty');
   if (spec.dir !== undefined && !spec.dir.startsWith('/')) {
     throw new InvalidSpecError(`dir: "${spec.dir}" is not absolute`);
+  }
+}
+
+/** @throws InvalidSpecError for a number that is no limit */
+export function checkLimits({ memoryBytes, cpuShares, maxPids, disk, bandwidth }: Limits): void {
+  const numbers = { memoryBytes, cpuShares, maxPids, ...disk, ...bandwidth };
+  for (const [name, value] of Object.entries(numbers)) {
+    if (value !== undefined && !(Number.isSafeInteger(value) && value >= 0)) {
+      throw new InvalidSpecError(`limits: ${name} ${value} is no whole number of 0 or more`);
+    }
   }
 }

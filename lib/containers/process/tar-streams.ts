@@ -31,8 +31,8 @@ export class TarStreams {
     });
     archive.pipe(child.stdin!);
     const { status, errors } = await result;
-    archive.unpipe(child.stdin!);
-    // The sender waits until the rest is taken, too.
+    // The sender waits until the rest is taken, too. Streams of other making, tar-stream's, have no `unpipe`.
+    archive.unpipe?.(child.stdin!);
     archive.resume();
     if (status !== 0) throw new Error(`error streaming in: ${errors || 'the archive broke off'}`, { cause });
   }

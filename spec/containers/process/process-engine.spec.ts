@@ -343,7 +343,10 @@ describe('the engine without isolation', () => {
 
     it('kills after the grace time what does not obey', async () => {
       const container = await create();
-      const process = await container.run({ path: 'sh', args: ['-c', 'trap "" TERM; while :; do sleep 0.1; done'] });
+      const stdout = new Collector();
+      const script = 'trap "" TERM; echo ready; while :; do sleep 0.1; done';
+      const process = await container.run({ path: 'sh', args: ['-c', script] }, { stdout });
+      await eventually(() => expect(stdout.text).to.equal('ready\n'));
       const startedAtMs = Date.now();
       await container.stop({ graceTimeMs: 300 });
       expect(await process.wait()).to.equal(137);
@@ -457,7 +460,7 @@ describe('the engine without isolation', () => {
       for await (const chunk of await from.streamOut({ path: '/file' })) padded.write(chunk);
       padded.end(Buffer.alloc(4 << 20));
       await extracting;
-      await once(padded, 'end');
+      await eventually(() => expect(padded.readableEnded).to.equal(true));
       expect((await sh(to, 'cat in/file')).stdout).to.equal('text\n');
     });
 
