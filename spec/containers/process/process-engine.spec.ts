@@ -5,7 +5,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promis
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { PassThrough, Writable } from 'node:stream';
+import { PassThrough } from 'node:stream';
 import { expect } from 'chai';
 import type { Container, ContainerEngine, ProcessSpec } from '../../../lib/containers/engine.js';
 import {
@@ -19,16 +19,8 @@ import {
 import { createProcessEngine } from '../../../lib/containers/process/process-engine.js';
 import { processesByContainer } from '../../../lib/containers/process/process-table.js';
 import { type Logger, silentLogger } from '../../../lib/logging/logger.js';
+import { Collector } from '../../support/collector.js';
 import { eventually } from '../../support/eventually.js';
-
-class Collector extends Writable {
-  text = '';
-
-  override _write(chunk: Buffer, _encoding: BufferEncoding, done: () => void): void {
-    this.text += chunk.toString();
-    done();
-  }
-}
 
 describe('the engine without isolation', () => {
   let directory: string;
