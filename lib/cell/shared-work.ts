@@ -1,3 +1,5 @@
+import { abortable } from './abortable.js';
+
 /**
  * One piece of work that several wait for. Each may leave by a signal of its own; the work is given up when the last
  * one has left.
@@ -22,15 +24,9 @@ export class SharedWork<Result> {
   async join(signal?: AbortSignal): Promise<Result> {
     signal?.throwIfAborted();
     this.members += 1;
-    let leave: (() => void) | undefined;
-    const left = new Promise<never>((_resolve, reject) => {
-      leave = () => reject(signal?.reason);
-      signal?.addEventListener('abort', leave, { once: true });
-    });
     try {
-      return await Promise.race([this.result, left]);
+      return await abortable(this.result, signal);
     } finally {
-      if (leave) signal?.removeEventListener('abort', leave);
       this.members -= 1;
       if (this.members === 0) void this.abandon(new Error('nobody waits for it any more'));
     }
