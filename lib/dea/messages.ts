@@ -88,8 +88,8 @@ export type InstanceFilter = z.output<typeof instanceFilterSchema>;
 
 /** `path` counts by its presence, so it must survive parsing as absent or as null. */
 export const findDropletSchema = instanceFilterSchema.extend({
-  path: z.unknown(),
-  include_stats: z.unknown().transform(Boolean),
+  path: z.unknown().optional(),
+  include_stats: z.unknown().optional().transform(Boolean),
 });
 
 export const updateSchema = z.object({
