@@ -28,8 +28,8 @@ export interface CgroupsV1Options {
   /** Path of the engine's parent group in every hierarchy: `/isthmus-<tag>`. */
   parent: string;
   hierarchies: HierarchiesV1;
-  /** Mounts of the host. */
-  mounts: () => Promise<MountPoint[]>;
+  /** Mounts of the host, now. */
+  mounts: () => MountPoint[];
   logger: Logger;
 }
 
@@ -37,7 +37,7 @@ export interface CgroupsV1Options {
 export class CgroupsV1 implements Cgroups {
   readonly version = 1;
   readonly #parent: string;
-  readonly #mounts: () => Promise<MountPoint[]>;
+  readonly #mounts: () => MountPoint[];
   readonly #logger: Logger;
   #hierarchies: HierarchiesV1;
   #limitsSwap = false;
@@ -55,6 +55,7 @@ export class CgroupsV1 implements Cgroups {
 
   async start(): Promise<void> {
     await this.#mountLeftControllers();
+    this.#readMounts();
     await this.#claimOwnMounts();
     const memory = join(this.#mountOf('memory'), this.#parent);
     await mkdir(memory, { recursive: true });
@@ -114,7 +115,7 @@ export class CgroupsV1 implements Cgroups {
   async teardown(): Promise<void> {
     if ((await this.list()).length > 0) return;
     await Promise.all(this.#hierarchies.all.map((mount) => removeGroup(join(mount, this.#parent))));
-    for (const mount of await this.#ownMounts()) await this.#giveUpMount(mount);
+    for (const mount of this.#ownMounts()) await this.#giveUpMount(mount);
   }
 
   /**
@@ -136,22 +137,20 @@ export class CgroupsV1 implements Cgroups {
         this.#logger.warn('cannot mount a cgroup controller', { controller, target, ...errorData(error) });
       }
     }
-    if (left.length > 0) await this.#readMounts();
   }
 
-  async #readMounts(): Promise<void> {
-    const hierarchies = findHierarchies(await this.#mounts());
+  #readMounts(): void {
+    const hierarchies = findHierarchies(this.#mounts());
     if (hierarchies?.version === 1) this.#hierarchies = hierarchies;
   }
 
   /** A group in each hierarchy that an engine has mounted tells the others that it is still needed. */
   async #claimOwnMounts(): Promise<void> {
-    for (const mount of await this.#ownMounts()) await mkdir(join(mount, this.#parent), { recursive: true });
+    for (const mount of this.#ownMounts()) await mkdir(join(mount, this.#parent), { recursive: true });
   }
 
-  async #ownMounts(): Promise<string[]> {
-    const mounts = await this.#mounts();
-    return mounts
+  #ownMounts(): string[] {
+    return this.#mounts()
       .filter((mount) => mount.fileSystem === 'cgroup' && mount.source === ownMountSource)
       .map((mount) => mount.path);
   }

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import type { Logger } from '../../../logging/logger.js';
 import { HostRequirementError } from '../../errors.js';
-import { listMounts, type MountPoint, parseMountInfo } from '../mounts.js';
+import { type MountPoint, parseMountInfo } from '../mounts.js';
 import type { Cgroups } from '../ports.js';
 import { CgroupsV1 } from './cgroups-v1.js';
 import { CgroupsV2 } from './cgroups-v2.js';
@@ -11,7 +11,7 @@ export interface CgroupsOptions {
   /** Marks the engine's parent group, `/isthmus-<tag>`. */
   tag: string;
   /** Mounts to look at instead of the host's; for recorded trees. @default those of /proc/self/mountinfo */
-  mounts?: MountPoint[];
+  mounts?: () => MountPoint[];
   logger: Logger;
 }
 
@@ -20,13 +20,16 @@ export interface CgroupsOptions {
  *
  * @throws HostRequirementError when there is neither
  */
-export function createCgroups({ tag, mounts, logger }: CgroupsOptions): Cgroups {
-  const present = mounts ?? parseMountInfo(readFileSync('/proc/self/mountinfo', 'utf8'));
-  const hierarchies = findHierarchies(present);
+export function createCgroups({ tag, mounts = hostMounts, logger }: CgroupsOptions): Cgroups {
+  const hierarchies = findHierarchies(mounts());
   const parent = `/isthmus-${tag}`;
   if (hierarchies?.version === 1) {
-    return new CgroupsV1({ parent, hierarchies, mounts: async () => mounts ?? (await listMounts()), logger });
+    return new CgroupsV1({ parent, hierarchies, mounts, logger });
   }
   if (hierarchies?.version === 2) return new CgroupsV2({ parent, root: hierarchies.root, logger });
   throw new HostRequirementError('no control groups are mounted: mount -t cgroup2 cgroup2 /sys/fs/cgroup');
+}
+
+function hostMounts(): MountPoint[] {
+  return parseMountInfo(readFileSync('/proc/self/mountinfo', 'utf8'));
 }
