@@ -1,0 +1,254 @@
+import { randomUUID } from 'node:crypto';
+import { errorData, type Logger } from '../../logging/logger.js';
+import type { DeaClient } from '../agents/dea-client.js';
+import type { Blobstore, PendingBlob } from '../blobs/blobstore.js';
+import { blobNames } from '../blobs/names.js';
+import { ApiError } from '../errors.js';
+import type { Stager } from '../staging/stager.js';
+import type { AppStore } from '../store/app-store.js';
+import type { EventStore } from '../store/event-store.js';
+import { type App, type AppChange, indexRange, isRunnable } from './app.js';
+import { type AppAction, type AppPlan, planChange } from './app-plan.js';
+
+/** Defaults and limits of apps; MB and seconds. */
+export interface AppRules {
+  defaultStack: string;
+  defaultMemory: number;
+  defaultDisk: number;
+  maximumDisk: number;
+  fileDescriptors: number;
+  maximumHealthCheckTimeout: number;
+}
+
+export interface AppControllerOptions {
+  apps: AppStore;
+  events: EventStore;
+  blobs: Blobstore;
+  stager: Stager;
+  deas: DeaClient;
+  rules: AppRules;
+  logger: Logger;
+}
+
+/** The changed app, and where to watch its staging when the change began one. */
+export interface AppUpdate {
+  app: App;
+  stagingLogUrl: string | null;
+}
+
+/** Droplets kept of each app. */
+const keptDroplets = 2;
+
+/** What users do with apps (docs/protocol/legacy-cc.md §11): store the change, then tell the agents. */
+export class AppController {
+  constructor(private readonly options: AppControllerOptions) {}
+
+  /** @throws ApiError AppInvalid, AppNameTaken */
+  create(change: AppChange): App {
+    const { apps, events, rules } = this.options;
+    if (change.name === undefined) throw new ApiError('AppInvalid', 'name is missing');
+    if (change.state === 'STARTED') throw new ApiError('AppPackageInvalid', 'bits have not been uploaded');
+    this.checkRules(change);
+    const app = apps.insert({
+      guid: randomUUID(),
+      name: change.name,
+      version: randomUUID(),
+      state: 'STOPPED',
+      package_state: 'PENDING',
+      instances: change.instances ?? 1,
+      memory: change.memory ?? rules.defaultMemory,
+      disk_quota: change.disk_quota ?? rules.defaultDisk,
+      file_descriptors: change.file_descriptors ?? rules.fileDescriptors,
+      stack: change.stack ?? rules.defaultStack,
+      buildpack: change.buildpack ?? null,
+      command: change.command ?? null,
+      env: change.env ?? {},
+      routes: change.routes ?? [],
+      services: change.services ?? [],
+      diego: false,
+      health_check_type: change.health_check_type ?? 'port',
+      health_check_timeout: change.health_check_timeout ?? null,
+      package_hash: null,
+      droplet_hash: null,
+      staging_task_id: null,
+      staging_failed_reason: null,
+      staging_failed_description: null,
+      detected_buildpack: null,
+      detected_start_command: null,
+      execution_metadata: null,
+      package_pending_since: null,
+    });
+    events.add(app.guid, 'audit.app.create', { name: app.name });
+    return app;
+  }
+
+  /** @throws ApiError of the change itself, or of what it leads to; then the change is rolled back */
+  async update(guid: string, change: AppChange): Promise<AppUpdate> {
+    this.checkRules(change);
+    const before = this.options.apps.get(guid);
+    const plan = planChange(before, change, randomUUID());
+    // What can be known beforehand is refused before anything is stored.
+    if (plan.actions.some(({ kind }) => kind === 'stage')) this.options.stager.check(plan.after);
+    else if (startsWithoutPackage(before, plan.after)) {
+      throw new ApiError('AppPackageInvalid', 'bits have not been uploaded');
+    }
+    this.options.apps.update(guid, plan.after);
+    this.options.events.add(guid, 'audit.app.update', auditedChange(change));
+    return this.carryOut(guid, plan);
+  }
+
+  /** Stops the app and stages it again. @throws ApiError NotStaged while a staging is under way */
+  async restage(guid: string): Promise<AppUpdate> {
+    const { apps } = this.options;
+    const app = apps.get(guid);
+    if (app.package_state === 'PENDING' && app.staging_task_id !== null) throw new ApiError('NotStaged');
+    this.options.stager.check(app);
+    this.options.deas.stop({ droplet: guid });
+    const stopped = apps.update(guid, { state: 'STOPPED', package_state: 'PENDING', staging_task_id: null });
+    if (stopped.instances === 0) return { app: stopped, stagingLogUrl: null };
+    return this.update(guid, { state: 'STARTED' });
+  }
+
+  /** Stops the app and removes all that is kept of it. */
+  async delete(guid: string): Promise<void> {
+    const { apps, blobs, stager, deas } = this.options;
+    const app = apps.get(guid);
+    apps.delete(guid);
+    deas.stop({ droplet: guid });
+    if (app.package_state === 'PENDING' && app.staging_task_id !== null) stager.cancel(guid);
+    await Promise.all([
+      blobs.delete(blobNames.package(guid)),
+      blobs.delete(blobNames.droplets(guid)),
+      blobs.delete(blobNames.buildpackCache(guid)),
+    ]);
+  }
+
+  /** Stops one instance; whoever watches over the app's health replaces it. @throws ApiError InstancesError */
+  stopInstance(guid: string, index: number): void {
+    const app = this.options.apps.get(guid);
+    if (index >= app.instances) throw new ApiError('InstancesError', `there is no instance ${index}`);
+    this.options.deas.stop({ droplet: guid, version: app.version, indices: [index] });
+  }
+
+  /** Makes a received zip the app's package; the next start stages it. */
+  async storePackage(guid: string, pending: PendingBlob): Promise<App> {
+    const { apps, blobs, events } = this.options;
+    const { package_hash: before } = apps.get(guid);
+    await pending.commit(blobNames.package(guid));
+    if (!apps.find(guid)) {
+      await blobs.delete(blobNames.package(guid));
+      throw new ApiError('AppNotFound', guid);
+    }
+    events.add(guid, 'audit.app.upload-bits', {
+      sha1: pending.sha1,
+      bytes: pending.bytes,
+      changed: before !== pending.sha1,
+    });
+    return apps.update(guid, {
+      package_hash: pending.sha1,
+      package_state: 'PENDING',
+      staging_task_id: null,
+      staging_failed_reason: null,
+      staging_failed_description: null,
+    });
+  }
+
+  /** Makes a received archive the app's droplet and forgets those before the last one. */
+  async storeDroplet(guid: string, pending: PendingBlob): Promise<void> {
+    const { apps, blobs } = this.options;
+    apps.get(guid);
+    await pending.commit(blobNames.droplet(guid, pending.sha1));
+    if (!apps.find(guid)) {
+      await blobs.delete(blobNames.droplets(guid));
+      throw new ApiError('AppNotFound', guid);
+    }
+    const dropped = apps.addDroplet(guid, pending.sha1, keptDroplets);
+    for (const sha1 of dropped) await blobs.delete(blobNames.droplet(guid, sha1));
+  }
+
+  /** Makes a received archive the app's buildpack cache. */
+  async storeBuildpackCache(guid: string, pending: PendingBlob): Promise<void> {
+    this.options.apps.get(guid);
+    await pending.commit(blobNames.buildpackCache(guid));
+  }
+
+  /** The stager has done its part: starts the app's instances, without the first when the stager starts that. */
+  startStaged(app: App, startsFirst: boolean): void {
+    if (!isRunnable(app)) return;
+    const indices = indexRange(startsFirst ? 1 : 0, app.instances);
+    try {
+      this.options.deas.startInstances(app, indices);
+    } catch (error) {
+      // Nobody waits for an answer any more; the app's events tell.
+      this.options.events.add(app.guid, 'app.start-failed', { description: (error as Error).message });
+    }
+  }
+
+  private async carryOut(guid: string, plan: AppPlan): Promise<AppUpdate> {
+    const { apps } = this.options;
+    let stagingLogUrl: string | null = null;
+    try {
+      for (const action of plan.actions) stagingLogUrl = (await this.perform(plan.after, action)) ?? stagingLogUrl;
+    } catch (error) {
+      this.rollBack(guid, plan);
+      throw error;
+    }
+    return { app: apps.get(guid), stagingLogUrl };
+  }
+
+  private async perform(app: App, action: AppAction): Promise<string | null> {
+    const { deas, stager } = this.options;
+    switch (action.kind) {
+      case 'stop':
+        deas.stop(action.message);
+        return null;
+      case 'cancel-staging':
+        stager.cancel(app.guid);
+        return null;
+      case 'update-routes':
+        deas.updateRoutes(app);
+        return null;
+      case 'start':
+        deas.startInstances(app, action.indices);
+        return null;
+      case 'stage':
+        return stager.stage(app);
+    }
+  }
+
+  /** Undoes a failed start, unless the app was changed meanwhile; what was started of it is stopped again. */
+  private rollBack(guid: string, { after, rollback }: AppPlan): void {
+    const { apps, deas, logger } = this.options;
+    const current = apps.find(guid);
+    if (!rollback || !current || current.version !== after.version || current.state !== after.state) return;
+    try {
+      apps.update(guid, rollback.change);
+      deas.stop(rollback.stop);
+    } catch (error) {
+      logger.error('mini-cc.rollback.failed', { app: guid, ...errorData(error) });
+    }
+  }
+
+  private checkRules(change: AppChange): void {
+    const { maximumDisk, maximumHealthCheckTimeout } = this.options.rules;
+    if ((change.disk_quota ?? 0) > maximumDisk) {
+      throw new ApiError('AppInvalid', `too much disk requested (must be less than ${maximumDisk})`);
+    }
+    if ((change.health_check_timeout ?? 0) > maximumHealthCheckTimeout) {
+      throw new ApiError('AppInvalid', `health_check_timeout exceeds the maximum: max ${maximumHealthCheckTimeout}`);
+    }
+  }
+}
+
+function startsWithoutPackage(before: App, after: App): boolean {
+  return before.state === 'STOPPED' && after.state === 'STARTED' && after.package_hash === null;
+}
+
+/** Events are read by more people than an app's secrets are meant for. */
+function auditedChange({ env, services, ...change }: AppChange): Record<string, unknown> {
+  return {
+    ...change,
+    ...(env && { env: Object.keys(env) }),
+    ...(services && { services: services.map(({ name }) => name) }),
+  };
+}

@@ -1,0 +1,51 @@
+/** Where this Cloud Controller answers, once it listens. */
+export interface UrlsOptions {
+  protocol: 'http' | 'https';
+  /** `host:port` that cells reach. */
+  address: string;
+  /** `host[:port]` as seen from outside. @default address */
+  externalDomain: string | undefined;
+  user: string;
+  password: string;
+}
+
+/** URLs that agents get, with the credentials of the blob endpoints in them (docs/protocol/legacy-cc.md §5.1). */
+export class Urls {
+  private readonly inner: string;
+  private readonly outer: string;
+
+  constructor({ protocol, address, externalDomain, user, password }: UrlsOptions) {
+    const userinfo = `${encodeURIComponent(user)}:${encodeURIComponent(password)}`;
+    this.inner = `http://${userinfo}@${address}`;
+    this.outer = externalDomain === undefined ? this.inner : `${protocol}://${userinfo}@${externalDomain}`;
+  }
+
+  package(appGuid: string): string {
+    return `${this.inner}/staging/apps/${appGuid}`;
+  }
+
+  dropletUpload(appGuid: string): string {
+    return `${this.inner}/staging/droplets/${appGuid}/upload`;
+  }
+
+  dropletDownload(appGuid: string): string {
+    return `${this.inner}/staging/droplets/${appGuid}/download`;
+  }
+
+  buildpackCacheUpload(appGuid: string): string {
+    return `${this.inner}/staging/buildpack_cache/${appGuid}/upload`;
+  }
+
+  buildpackCacheDownload(appGuid: string): string {
+    return `${this.inner}/staging/buildpack_cache/${appGuid}/download`;
+  }
+
+  buildpackDownload(buildpackGuid: string): string {
+    return `${this.inner}/v2/buildpacks/${buildpackGuid}/download`;
+  }
+
+  /** Unlike the others it is seen from outside. */
+  stagingJob(jobGuid: string): string {
+    return `${this.outer}/staging/jobs/${jobGuid}`;
+  }
+}
