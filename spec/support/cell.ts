@@ -2,8 +2,8 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { eventually } from './eventually.js';
@@ -97,15 +97,16 @@ export async function makeCell(options: CellOptions): Promise<Cell> {
       rest = lines.pop()!;
       for (const line of lines) logs.push(JSON.parse(line));
     });
-    await eventually(() => logs.find(({ message }) => message === 'Dea started') ?? failIfGone(started), {
+    const ended = exited.then((status) => {
+      throw new Error(`the cell ended with ${status}: ${standardError}`);
+    });
+    const ready = eventually(() => logs.find(({ message }) => message === 'Dea started'), {
       timeoutMs: 20_000,
       what: 'the start of the cell',
     });
-  }
-
-  function failIfGone(started: ChildProcess): undefined {
-    if (started.exitCode !== null) throw new Error(`the cell ended with ${started.exitCode}: ${standardError}`);
-    return undefined;
+    ready.catch(() => {});
+    ended.catch(() => {});
+    await Promise.race([ready, ended]);
   }
 
   const isAlive = () => child !== undefined && child.exitCode === null && child.signalCode === null;

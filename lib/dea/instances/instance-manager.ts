@@ -10,7 +10,7 @@ import { Instance, type InstanceContext } from './instance.js';
 import type { InstanceRegistry } from './instance-registry.js';
 
 export interface InstanceManagerOptions {
-  context: Omit<InstanceContext, 'onTransition'>;
+  context: Omit<InstanceContext, 'onTransition' | 'onChange'>;
   registry: InstanceRegistry;
   bus: Bus;
   router: RouterClient;
@@ -28,6 +28,7 @@ export class InstanceManager {
   constructor(private readonly options: InstanceManagerOptions) {
     this.context = {
       ...options.context,
+      onChange: () => options.snapshot.saveSoon(),
       onTransition: (instance, from, to) => this.handleTransition(instance, from, to),
     };
   }

@@ -40,6 +40,8 @@ export interface InstanceContext {
   logger: Logger;
   /** Milliseconds since 1970. */
   clock: () => number;
+  /** Told when what a snapshot remembers of an instance has changed without a change of state. */
+  onChange(): void;
   /** Told after each change of state. */
   onTransition(instance: Instance, from: InstanceState, to: InstanceState): void;
 }
@@ -294,6 +296,7 @@ export class Instance {
     await this.runHook(config.hooks.before_start);
     signal.throwIfAborted();
     this.process = await this.spawnApp(container);
+    this.context.onChange();
     this.link(this.process);
     const isHealthy = await waitUntilHealthy(this.healthCheckTarget(), signal);
     signal.throwIfAborted();

@@ -226,8 +226,8 @@ describe('a cell with instances', function () {
     expect(exits(instance.droplet)).to.have.lengthOf(1);
   });
 
-  it('stops a disk filler and a fork bomb at their limits, and both apps live on', async () => {
-    const instance = await startAndWait();
+  it('stops a disk filler and a fork bomb at their limits, and the app lives on', async () => {
+    const instance = await startAndWait({ limits: { mem: 512, disk: 128, fds: 1024 } });
     const written = Number((await get(instance, '/fill?mb=400')).replace('wrote ', ''));
     expect(written).to.be.within(100, 128);
     const forked = Number((await get(instance, '/fork')).replace('forked ', ''));
