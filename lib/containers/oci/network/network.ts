@@ -81,7 +81,10 @@ const defaultPool = '10.254.0.0/22';
 const defaultPorts = { start: 61001, size: 4534 };
 const defaultSpares = 4;
 const largestMtu = 1500;
-const preparationAttempts = 3;
+const preparationAttempts = 8;
+const longestContentionPauseMs = 60;
+/** Knuth's multiplier: neighbouring tags come to lie far apart. */
+const scatteringFactor = 2_654_435_761;
 const portStateSchema = z.object({ offset: z.number().int().nonnegative() });
 
 /** Networks of containers: a namespace, a veth pair and a /30 each, firewall rules in one call. */
@@ -120,7 +123,7 @@ class VethNetwork implements Network {
     };
     for (const server of this.#policy.dnsServers) parseAddress(server);
     // Engines with the same pool begin at different places, so that they rarely try for the same subnet.
-    const firstIndex = Number.parseInt(options.tag, 16) * 61;
+    const firstIndex = Math.imul(Number.parseInt(options.tag, 16), scatteringFactor) >>> 16;
     this.#subnets = new SubnetPool({ pool: this.#pool, restMs: options.subnetRestMs ?? 5_000, firstIndex });
     this.#ports = new PortPool({ ...(options.ports ?? defaultPorts), offset: 0 });
     this.#spares = new WarmPool({
@@ -258,6 +261,8 @@ class VethNetwork implements Network {
     for (let attempt = 1; attempt <= preparationAttempts; attempt += 1) {
       const [prepared] = await this.#prepare(1);
       if (prepared) return prepared;
+      // Whoever contends waits another time, so that the two do not meet again at the next subnet.
+      await delay(Math.random() * longestContentionPauseMs);
     }
     throw new Error(`other networks on this host keep taking the subnets of ${this.#policy.pool}`);
   }

@@ -1,0 +1,186 @@
+import { expect } from 'chai';
+import type { NetOutRule } from '../../../../lib/containers/engine.js';
+import { InvalidSpecError } from '../../../../lib/containers/errors.js';
+import {
+  commonRules,
+  containerRules,
+  type FirewallContainer,
+  type FirewallPolicy,
+  interfaceName,
+  netOutMatches,
+  netOutRules,
+  removeAllRules,
+  removeContainerRules,
+  renderChange,
+  resetRules,
+} from '../../../../lib/containers/oci/network/rules.js';
+
+const policy: FirewallPolicy = {
+  tag: 'beef',
+  pool: '10.254.0.0/22',
+  denyNetworks: [],
+  allowHostAccess: false,
+  dnsServers: [],
+};
+
+const container: FirewallContainer = {
+  index: 7,
+  handle: 'app',
+  containerIp: '10.254.0.30',
+  mappedPorts: [],
+  netOut: [],
+};
+
+const anywhere: NetOutRule = { protocol: 'all' };
+
+describe('firewall rules', () => {
+  it('need no call for a container without mapped ports and egress rules', () => {
+    expect(renderChange(containerRules(policy, container))).to.equal('');
+    expect(renderChange(removeContainerRules('beef', container))).to.equal('');
+  });
+
+  it('map TCP ports on every address of the host', () => {
+    const mappedPorts = [{ hostPort: 61001, containerPort: 8080 }];
+    const rule =
+      'isthmus-beef-mapped -p tcp -m tcp --dport 61001 -m comment --comment "app" -j DNAT --to-destination 10.254.0.30:8080';
+    expect(renderChange(containerRules(policy, { ...container, mappedPorts }))).to.equal(`*nat\n-A ${rule}\nCOMMIT\n`);
+    expect(renderChange(removeContainerRules('beef', { ...container, mappedPorts }))).to.equal(
+      `*nat\n-D ${rule}\nCOMMIT\n`,
+    );
+  });
+
+  it('put the newest egress rule in front, and a jump only before the first', () => {
+    const tcp: NetOutRule = { protocol: 'tcp', ports: [{ start: 443, end: 443 }] };
+    const first = netOutRules('beef', container, [anywhere]).filter;
+    const second = netOutRules('beef', { ...container, netOut: [anywhere] }, [tcp]).filter;
+    expect(first.filter((line) => line.startsWith('-I'))).to.deep.equal([
+      '-I isthmus-beef-outward 2 -i isthbeef-7 -g isthmus-beef-7',
+    ]);
+    expect(second.filter((line) => line.startsWith('-I'))).to.deep.equal([]);
+    expect(second.filter((line) => line.includes('-A isthmus-beef-7 '))).to.deep.equal([
+      '-A isthmus-beef-7 -p tcp -m tcp --dport 443 -m comment --comment "app" -j ACCEPT',
+      '-A isthmus-beef-7 -m comment --comment "app" -j ACCEPT',
+      '-A isthmus-beef-7 -g isthmus-beef-default',
+    ]);
+  });
+
+  it('log with the first 28 characters of the handle', () => {
+    const handle = 'h'.repeat(40);
+    const { filter } = netOutRules('beef', { ...container, handle }, [{ ...anywhere, log: true }]);
+    expect(filter).to.include(
+      `-A isthmus-beef-7-log -m conntrack --ctstate INVALID,NEW,UNTRACKED -j LOG --log-prefix "${'h'.repeat(28)} "`,
+    );
+    expect(filter).to.include(`-A isthmus-beef-7 -m comment --comment "${handle}" -g isthmus-beef-7-log`);
+  });
+
+  const cases: [string, NetOutRule, string[]][] = [
+    ['everything', { protocol: 'all' }, ['']],
+    ['a protocol', { protocol: 'udp', networks: [], ports: [] }, ['-p udp']],
+    ['an address', { protocol: 'all', networks: [{ start: '10.0.0.1', end: '10.0.0.1' }] }, ['-d 10.0.0.1']],
+    [
+      'ranges of addresses times ranges of ports',
+      {
+        protocol: 'tcp',
+        networks: [
+          { start: '10.0.0.1', end: '10.0.0.9' },
+          { start: '10.1.0.1', end: '10.1.0.1' },
+        ],
+        ports: [
+          { start: 80, end: 80 },
+          { start: 8000, end: 8080 },
+        ],
+      },
+      [
+        '-m iprange --dst-range 10.0.0.1-10.0.0.9 -p tcp -m tcp --dport 80',
+        '-m iprange --dst-range 10.0.0.1-10.0.0.9 -p tcp -m tcp --dport 8000:8080',
+        '-d 10.1.0.1 -p tcp -m tcp --dport 80',
+        '-d 10.1.0.1 -p tcp -m tcp --dport 8000:8080',
+      ],
+    ],
+    ['all ICMP', { protocol: 'icmp' }, ['-p icmp -m icmp --icmp-type any']],
+    ['any ICMP type', { protocol: 'icmp', icmp: { type: 255, code: 0 } }, ['-p icmp -m icmp --icmp-type any']],
+    ['an ICMP type', { protocol: 'icmp', icmp: { type: 8, code: -1 } }, ['-p icmp -m icmp --icmp-type 8']],
+    ['an ICMP code', { protocol: 'icmp', icmp: { type: 3, code: 1 } }, ['-p icmp -m icmp --icmp-type 3/1']],
+  ];
+  for (const [what, rule, matches] of cases) {
+    it(`match ${what}`, () => expect(netOutMatches(rule)).to.deep.equal(matches));
+  }
+
+  const faults: [string, NetOutRule, string][] = [
+    [
+      'ports with ALL',
+      { protocol: 'all', ports: [{ start: 1, end: 1 }] },
+      'Ports cannot be specified for Protocol ALL',
+    ],
+    [
+      'ports with ICMP',
+      { protocol: 'icmp', ports: [{ start: 1, end: 1 }] },
+      'Ports cannot be specified for Protocol ICMP',
+    ],
+    ['a reversed port range', { protocol: 'tcp', ports: [{ start: 9, end: 1 }] }, 'invalid portrange 9:1'],
+    ['a port beyond 65535', { protocol: 'tcp', ports: [{ start: 1, end: 65536 }] }, 'invalid portrange 1:65536'],
+    ['an IPv6 address', { protocol: 'all', networks: [{ start: '::1', end: '::1' }] }, 'invalid IP address: ::1'],
+    [
+      'option-like text',
+      { protocol: 'all', networks: [{ start: '-j ACCEPT', end: '' }] },
+      'invalid IP address: -j ACCEPT',
+    ],
+    ['a senseless ICMP type', { protocol: 'icmp', icmp: { type: 256 } }, 'invalid ICMP type 256/-1'],
+  ];
+  for (const [what, rule, message] of faults) {
+    it(`are refused for ${what}`, () => expect(() => netOutMatches(rule)).to.throw(InvalidSpecError, message));
+  }
+
+  it('close the host to containers, name servers excepted', () => {
+    const { filter } = commonRules({ ...policy, dnsServers: ['10.1.1.1'] }, '');
+    expect(filter.filter((line) => line.startsWith('-A isthmus-beef-input'))).to.deep.equal([
+      '-A isthmus-beef-input -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT',
+      '-A isthmus-beef-input -d 10.1.1.1 -p udp -m udp --dport 53 -j ACCEPT',
+      '-A isthmus-beef-input -d 10.1.1.1 -p tcp -m tcp --dport 53 -j ACCEPT',
+      '-A isthmus-beef-input -j REJECT --reject-with icmp-host-prohibited',
+    ]);
+    expect(commonRules({ ...policy, allowHostAccess: true }, '').filter).to.include('-A isthmus-beef-input -j ACCEPT');
+  });
+
+  it('of a running engine survive the start of the next one', () => {
+    const first = commonRules(policy, '');
+    const saved = `*nat\n${asSaved(first.nat)}COMMIT\n*filter\n${asSaved(first.filter)}COMMIT\n`;
+    const second = renderChange(commonRules(policy, saved));
+    expect(second).to.not.include(':isthmus-beef-mapped').and.not.include(':isthmus-beef-outward');
+    expect(second).to.not.match(/^-I /m);
+  });
+
+  it('are brought to what they must be, and strays of a crash removed', () => {
+    const saved =
+      '*filter\n:isthmus-beef-3 - [0:0]\n:isthmus-beef-3-log - [0:0]\n:isthmus-beef-7 - [0:0]\n:isthmus-bee-3 - [0:0]\nCOMMIT\n';
+    const wanted = { ...container, netOut: [anywhere], mappedPorts: [{ hostPort: 1, containerPort: 2 }] };
+    const { nat, filter } = resetRules(policy, [wanted], saved);
+    expect(filter.slice(-4)).to.deep.equal([
+      '-F isthmus-beef-3',
+      '-F isthmus-beef-3-log',
+      '-X isthmus-beef-3',
+      '-X isthmus-beef-3-log',
+    ]);
+    expect(nat.at(-1)).to.include('--dport 1 ').and.include(':2');
+    expect(nat.lastIndexOf(':isthmus-beef-mapped - [0:0]')).to.equal(nat.length - 2);
+  });
+
+  it('can all be removed again', () => {
+    const made = commonRules(policy, '');
+    const saved = `*nat\n${asSaved(made.nat)}COMMIT\n*filter\n${asSaved(made.filter)}:DOCKER - [0:0]\nCOMMIT\n`;
+    const { nat, filter } = removeAllRules('beef', saved);
+    expect(nat.filter((line) => line.startsWith('-D'))).to.have.length(3);
+    expect(filter.filter((line) => line.startsWith('-D'))).to.have.length(3);
+    expect([...nat, ...filter].filter((line) => line.startsWith('-X'))).to.have.length(6);
+    expect([...nat, ...filter].join()).to.not.include('DOCKER');
+  });
+
+  it('have link names that the kernel takes', () => {
+    expect(interfaceName('beef', 16_383)).to.have.length.at.most(15);
+  });
+});
+
+/** What `iptables-save` would print after these lines. */
+function asSaved(lines: string[]): string {
+  return `\n${lines.map((line) => line.replace(/^-I /, '-A ')).join('\n')}\n`;
+}
