@@ -1,0 +1,126 @@
+import { CliError } from '../cli-error.js';
+import { showInstances, showStats } from '../instance-table.js';
+import { appAddress } from '../launch.js';
+import { formatMegabytes, formatTime } from '../quantities.js';
+import type { App } from '../resources.js';
+import { routedRequest } from '../routed-request.js';
+import type { Session } from '../session.js';
+import { formatTable } from '../table.js';
+
+/** Prints all apps, a line each. */
+export async function apps(session: Session, asJson: boolean): Promise<void> {
+  const all = await session.client.listApps();
+  if (asJson) return printJson(session, all);
+  if (all.length === 0) return session.line('no apps yet; try: isthmus push NAME DIR');
+  const rows = all.map((app) => [
+    app.name,
+    app.state.toLowerCase(),
+    runningOf(app),
+    formatMegabytes(app.memory),
+    formatMegabytes(app.disk_quota),
+    app.routes.map((route) => appAddress(route, session.router)).join(', '),
+  ]);
+  for (const line of formatTable(['name', 'state', 'instances', 'memory', 'disk', 'addresses'], rows)) {
+    session.line(line);
+  }
+}
+
+/** Prints one app with its instances. */
+export async function app(session: Session, name: string, asJson: boolean): Promise<void> {
+  const found = await session.client.getApp(name);
+  const areInstancesKnown = found.state === 'STARTED' && found.package_state === 'STAGED';
+  const instances = areInstancesKnown ? await session.client.instances(found.guid) : {};
+  if (asJson) return printJson(session, { ...found, instance_states: instances });
+  const facts = [
+    ['name', found.name],
+    ['guid', found.guid],
+    ['state', found.state.toLowerCase()],
+    ['staging', stagingOf(found)],
+    ['buildpack', found.detected_buildpack ?? found.buildpack ?? '-'],
+    ['command', found.command ?? found.detected_start_command ?? '-'],
+    ['stack', found.stack],
+    ['limits', `${formatMegabytes(found.memory)} memory, ${formatMegabytes(found.disk_quota)} disk`],
+    ['instances', runningOf(found)],
+    ['addresses', found.routes.map((route) => appAddress(route, session.router)).join(', ') || '-'],
+    ['changed', formatTime(new Date(found.updated_at))],
+  ];
+  for (const [key = '', value = ''] of facts) session.line(`${`${key}:`.padEnd(12)}${value}`);
+  if (!areInstancesKnown || found.instances === 0) return;
+  session.line();
+  showInstances(session, instances);
+}
+
+/** Prints what the app's instances use. */
+export async function stats(session: Session, name: string, asJson: boolean): Promise<void> {
+  const { guid } = await session.client.getApp(name);
+  const figures = await session.client.stats(guid);
+  if (asJson) printJson(session, figures);
+  else showStats(session, figures);
+}
+
+/** Prints what happened to the app, newest last. */
+export async function events(session: Session, name: string): Promise<void> {
+  const { guid } = await session.client.getApp(name);
+  const rows = (await session.client.events(guid))
+    .reverse()
+    .map(({ timestamp, type, metadata }) => [formatTime(new Date(timestamp)), type, describe(metadata)]);
+  for (const line of formatTable(['time', 'event', 'details'], rows)) session.line(line);
+}
+
+/** Prints a file of an instance, or the listing of a directory. */
+export async function files(session: Session, name: string, path: string, index: number): Promise<void> {
+  const { client, router, terminal } = session;
+  const { guid } = await client.getApp(name);
+  const url = new URL(await client.fileUrl(guid, index, path));
+  let response: Awaited<ReturnType<typeof routedRequest>>;
+  try {
+    response = await routedRequest({ url, router, signal: terminal.signal });
+  } catch (error) {
+    terminal.signal.throwIfAborted();
+    throw new CliError(`the directory server ${url.host} does not answer: ${(error as Error).message}`, {
+      cause: error,
+    });
+  }
+  const chunks: Buffer[] = [];
+  for await (const chunk of response) {
+    if (response.statusCode === 200) terminal.out(chunk as Buffer);
+    else chunks.push(chunk as Buffer);
+  }
+  if (response.statusCode === 200) return;
+  throw new CliError(
+    `${path || '/'}: ${errorText(Buffer.concat(chunks).toString()) || `status ${response.statusCode}`}`,
+  );
+}
+
+/** The directory server tells errors as JSON or as a line of text. */
+function errorText(body: string): string {
+  try {
+    const { error } = JSON.parse(body) as { error?: unknown };
+    return typeof error === 'string' ? error : '';
+  } catch {
+    return body.trim();
+  }
+}
+
+function runningOf(app: App): string {
+  const { running_instances: running, instances, state } = app;
+  if (state === 'STOPPED') return `0/${instances}`;
+  return `${running === undefined || running < 0 ? '?' : running}/${instances}`;
+}
+
+function stagingOf(app: App): string {
+  if (app.package_state !== 'FAILED') return app.package_state.toLowerCase();
+  return `failed: ${app.staging_failed_description ?? app.staging_failed_reason ?? 'no reason is known'}`;
+}
+
+function describe(metadata: Record<string, unknown>): string {
+  return Object.entries(metadata)
+    .filter(([, value]) => value !== null && value !== undefined)
+    .map(([key, value]) => `${key}: ${typeof value === 'object' ? JSON.stringify(value) : String(value)}`)
+    .join(', ')
+    .replaceAll(/\s+/g, ' ');
+}
+
+function printJson(session: Session, value: unknown): void {
+  session.line(JSON.stringify(value, null, 2));
+}
