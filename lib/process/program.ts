@@ -15,6 +15,8 @@ export interface Program<Config, Running extends Component = Component> {
   create(config: Config): Running | Promise<Running>;
   /** Extra paragraphs for `--help`. */
   details?: string;
+  /** Exit status of every failure. @default 1 */
+  failureStatus?: number;
   /**
    * Claims signals for the component; by default TERM, INT and QUIT stop it.
    * Calls `exit` once when the program is done.
@@ -34,12 +36,13 @@ ${program.details ? `\n${program.details}\n` : ''}`;
 
 /**
  * The life of a `bin/<name> CONFIG` program: arguments, configuration, start, signals, orderly stop.
- * Exit status: 0 after an orderly stop, 1 for every failure (docs/protocol/dea.md §1.1).
+ * Exit status: 0 after an orderly stop, `failureStatus` for every failure (docs/protocol/dea.md §1.1).
  */
 export async function runProgram<Config, Running extends Component = Component>(
   program: Program<Config, Running>,
   args = process.argv.slice(2),
 ): Promise<void> {
+  const { failureStatus = 1 } = program;
   if (args.includes('--help') || args.includes('-h')) {
     process.stdout.write(helpText(program));
     return;
@@ -48,12 +51,12 @@ export async function runProgram<Config, Running extends Component = Component>(
   const path = paths[0];
   if (paths.length !== 1 || path === undefined || path.startsWith('-')) {
     process.stderr.write(`Usage: ${program.name} <config path>\n`);
-    process.exitCode = 1;
+    process.exitCode = failureStatus;
     return;
   }
   const config = loadOrReport(program, path);
   if (config === undefined) {
-    process.exitCode = 1;
+    process.exitCode = failureStatus;
     return;
   }
   if (args.includes('--check')) {
@@ -80,28 +83,31 @@ async function runUntilStopped<Config, Running extends Component>(
   try {
     component = await program.create(config);
     // Before start: a signal during a long start must lead to an orderly stop, too.
-    (program.handleSignals ?? stopOnSignals)(component, (status) => process.exit(status));
+    const handleSignals = program.handleSignals ?? signalStopper(program.failureStatus ?? 1);
+    handleSignals(component, (status) => process.exit(status));
     await component.start();
   } catch (error) {
     process.stderr.write(`Encountered error: ${(error as Error).message}\n`);
     await component?.stop().catch(() => {});
-    process.exit(1);
+    process.exit(program.failureStatus ?? 1);
   }
 }
 
-function stopOnSignals(component: Component, exit: (status: number) => void): void {
-  let isStopping = false;
-  for (const signal of ['SIGTERM', 'SIGINT', 'SIGQUIT'] as const) {
-    process.on(signal, () => {
-      if (isStopping) return;
-      isStopping = true;
-      component.stop().then(
-        () => exit(0),
-        (error: unknown) => {
-          process.stderr.write(`stop failed: ${(error as Error).message}\n`);
-          exit(1);
-        },
-      );
-    });
-  }
+function signalStopper(failureStatus: number) {
+  return function stopOnSignals(component: Component, exit: (status: number) => void): void {
+    let isStopping = false;
+    for (const signal of ['SIGTERM', 'SIGINT', 'SIGQUIT'] as const) {
+      process.on(signal, () => {
+        if (isStopping) return;
+        isStopping = true;
+        component.stop().then(
+          () => exit(0),
+          (error: unknown) => {
+            process.stderr.write(`stop failed: ${(error as Error).message}\n`);
+            exit(failureStatus);
+          },
+        );
+      });
+    }
+  };
 }

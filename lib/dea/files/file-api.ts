@@ -1,4 +1,4 @@
-import { realpath, stat } from 'node:fs/promises';
+import { lstat, realpath } from 'node:fs/promises';
 import { isBeneath, OutsideRootError, resolveBeneath, TooManyLinksError } from '../../files/beneath.js';
 import { errorData, type Logger } from '../../logging/logger.js';
 import type { FileRoot, FileRoots } from './file-roots.js';
@@ -125,7 +125,7 @@ async function resolveInRoot(
   ]);
   const inContainer = `${realRoot.slice(realContainerRoot.length)}/${path}`;
   const resolved = await beneath(realContainerRoot, inContainer);
-  const status = await existing(stat(resolved));
+  const status = await existing(lstat(resolved));
   // As for the system: only a directory may be spelled with a slash behind.
   if (/\/\.?$/.test(path) && !status.isDirectory()) throw new Refusal(404, 'Entity not found');
   if (!isBeneath(realRoot, resolved)) throw new Refusal(403, 'Not accessible');

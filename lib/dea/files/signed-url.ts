@@ -101,7 +101,7 @@ function decodeQuery(query: string): Map<string, string | null> {
   const parameters = new Map<string, string | null>();
   for (const part of query.split('&')) {
     if (part === '') continue;
-    const [[name, value] = ['', '']] = [...new URLSearchParams(part)];
+    const [[name, value] = ['', '']] = [...new URLSearchParams(`&${part}`)];
     parameters.set(name, part.includes('=') ? value : null);
   }
   return parameters;

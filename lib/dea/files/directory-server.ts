@@ -1,0 +1,166 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { EntityNotFoundError, openFollowingLinks, openResolved, type ServedEntry } from '../../files/open-served.js';
+import { HttpListener } from '../../http/listener.js';
+import { errorData, type Logger } from '../../logging/logger.js';
+import { ClientGoneError } from './chunk-writer.js';
+import { ContentTypes } from './content-type.js';
+import { resolvedPathHeader } from './file-api.js';
+import { respondWithFile } from './file-response.js';
+import { listDirectory } from './listing.js';
+import { respondWithTail, tailRequest } from './tail.js';
+
+/** What the agent's file API answers to a lookup. */
+export interface AgentAnswer {
+  status: number;
+  /** Names and values in turn, in their order, also those that come more than once. */
+  headers: string[];
+  body: Buffer;
+}
+
+/** The agent's file API did not answer. */
+export class AgentUnreachableError extends Error {}
+
+/** The agent's file API did not finish its answer. */
+export class AgentAnswerCutError extends Error {}
+
+export interface DirectoryServerOptions {
+  /** Address to listen on. */
+  host: string;
+  /** 0 lets the system choose. */
+  port: number;
+  /**
+   * Asks the agent about a request, by its raw path and query.
+   * @throws AgentUnreachableError, AgentAnswerCutError
+   */
+  lookUp(url: string): Promise<AgentAnswer>;
+  /** Milliseconds without a change after which a tail is cut. */
+  streamingTimeoutMs: number;
+  logger: Logger;
+}
+
+/** Milliseconds that the client of a file may take nothing. */
+const stallMs = 60_000;
+
+/**
+ * Directory server, version 2 (docs/protocol/dea.md §20.4): serves the files of instances and staging tasks that the
+ * agent's file API vouches for, as listings, files, ranges of files or tails.
+ */
+export class DirectoryServer {
+  private readonly listener: HttpListener;
+  private contentTypes = new ContentTypes();
+
+  constructor(private readonly options: DirectoryServerOptions) {
+    const { host, port } = options;
+    this.listener = new HttpListener({ host, port, handle: (request, response) => this.handle(request, response) });
+  }
+
+  async start(): Promise<void> {
+    this.contentTypes = await ContentTypes.load();
+    await this.listener.start();
+  }
+
+  /** Idempotent; cuts what is being served. */
+  stop(): Promise<void> {
+    return this.listener.stop();
+  }
+
+  /** The port that was bound. */
+  get port(): number {
+    return this.listener.port;
+  }
+
+  private async handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    try {
+      await this.answer(request, response);
+    } catch (error) {
+      this.answerError(error, response);
+    }
+  }
+
+  private async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const url = request.url ?? '/';
+    const answer = await this.options.lookUp(url);
+    if (answer.status !== 200) {
+      response.writeHead(answer.status, answer.headers).end(answer.body);
+      return;
+    }
+    const path = instancePathOf(answer);
+    const entry = await (isResolved(answer) ? openResolved(path) : openFollowingLinks(path));
+    try {
+      await this.serve(request, response, path, entry);
+    } finally {
+      await entry.handle.close();
+    }
+  }
+
+  private async serve(
+    request: IncomingMessage,
+    response: ServerResponse,
+    path: string,
+    entry: ServedEntry,
+  ): Promise<void> {
+    if (entry.kind === 'directory') {
+      const listing = await listDirectory(entry.handle);
+      response.writeHead(200, { 'Content-Type': 'text/plain', 'Content-Length': listing.length }).end(listing);
+      return;
+    }
+    const { streamingTimeoutMs: idleMs } = this.options;
+    const tail = tailRequest(queryOf(request.url ?? ''));
+    if (tail) await respondWithTail({ request, response, path, entry, offset: tail.offset, idleMs });
+    else await respondWithFile({ request, response, path, entry, contentTypes: this.contentTypes, stallMs });
+  }
+
+  private answerError(error: unknown, response: ServerResponse): void {
+    if (response.headersSent || error instanceof ClientGoneError) {
+      response.destroy();
+      return;
+    }
+    if (error instanceof EntityNotFoundError) {
+      const headers = { 'Content-Type': 'text/plain', 'X-Cascade': 'pass', 'Content-Length': 18 };
+      response.writeHead(400, headers).end('Entity not found.\n');
+    } else if (error instanceof AgentUnreachableError) {
+      this.options.logger.warn('directory-server.agent.unreachable', errorData(error));
+      answerText(response, 'DEA is unreachable\n', { 'X-Content-Type-Options': 'nosniff' });
+    } else if (error instanceof AgentAnswerCutError || error instanceof UnusableAnswerError) {
+      this.options.logger.warn('directory-server.agent.invalid-answer', errorData(error));
+      answerText(response, 'DEA responded with invalid JSON\n', { 'X-Content-Type-Options': 'nosniff' });
+    } else {
+      this.options.logger.warn('directory-server.request.failed', errorData(error));
+      answerText(response, `Can't serve request due to error: ${(error as Error).message}`);
+    }
+  }
+}
+
+/** The agent's 200 is not what the protocol says. */
+class UnusableAnswerError extends Error {}
+
+function instancePathOf({ body }: AgentAnswer): string {
+  let answer: unknown;
+  try {
+    answer = JSON.parse(body.toString());
+  } catch (error) {
+    throw new UnusableAnswerError('not JSON', { cause: error });
+  }
+  const path = (answer as { instance_path?: unknown } | null)?.instance_path;
+  if (typeof path !== 'string') throw new UnusableAnswerError('no instance_path');
+  return path;
+}
+
+function isResolved({ headers }: AgentAnswer): boolean {
+  return headers.some((name, index) => index % 2 === 0 && name.toLowerCase() === resolvedPathHeader.toLowerCase());
+}
+
+function queryOf(url: string): string {
+  const start = url.indexOf('?');
+  return start < 0 ? '' : url.slice(start + 1);
+}
+
+function answerText(response: ServerResponse, text: string, headers: Record<string, string> = {}): void {
+  response
+    .writeHead(500, {
+      'Content-Type': 'text/plain; charset=utf-8',
+      ...headers,
+      'Content-Length': Buffer.byteLength(text),
+    })
+    .end(text);
+}
