@@ -63,8 +63,8 @@ export const loopImage = {
   /**
    * Lets the image hold `bytes` in total. More than its capacity grows the file system.
    *
-   * @throws CommandError when a smaller limit has no room beside what is in use (the old one stays), and when the file
-   *   system would have to grow but the engine lacks CAP_SYS_RESOURCE
+   * @throws when a smaller limit has no room beside what is in use (the old one stays), and when the file system would
+   *   have to grow but the engine lacks CAP_SYS_RESOURCE
    */
   async setLimit(directory: string, baseline: Baseline, bytes: number): Promise<void> {
     let ballast = await ballastFor(directory, baseline, bytes);
@@ -152,7 +152,14 @@ async function grow(directory: string, limits: ImageLimits): Promise<void> {
   const { blocks, bsize, files } = await statfs(join(directory, 'data'));
   await truncate(image, grownSizeBytes(limits, { sizeBytes, usableBytes: blocks * bsize, inodes: files }));
   await growLoopDevice(loop.device);
-  await runTool('resize2fs', [loop.device]);
+  try {
+    await runTool('resize2fs', [loop.device]);
+  } catch (error) {
+    if (error instanceof HostRequirementError) throw error;
+    throw new Error(`cannot grow the mounted file system in ${directory}; the engine needs CAP_SYS_RESOURCE for it`, {
+      cause: error,
+    });
+  }
 }
 
 async function runTool(program: string, args: string[]): Promise<void> {
