@@ -1,6 +1,6 @@
 import { once } from 'node:events';
-import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
+import { createServer } from 'node:net';
 
 /** The wanted port of an address if nobody listens on it, else another free one. */
 export async function freePort(wanted: number, host = '127.0.0.1'): Promise<number> {
