@@ -4,15 +4,15 @@ import { errorData, type Logger } from '../../logging/logger.js';
 export interface WarmPoolOptions<Item> {
   /** What the pool holds, for log lines: `volumes`. */
   name: string;
-  /** Spares to keep of the most recently taken key. */
+  /** Spares to keep of the kind that was obtained last. 0: none. */
   size: number;
-  /** How many keys have spares: the most recently taken one `size`, the ones before it one each. @default 1 */
+  /** How many kinds have spares: the last one `size`, the ones before it one each. @default 1 */
   keys?: number;
   /** Makes up to `count` items of a kind. */
   make: (key: string, count: number) => Promise<Item[]>;
   /** Gives back spares that nobody took. */
   discard: (items: Item[]) => Promise<void>;
-  /** Refilling waits until nothing was taken for so long: it must not slow down the burst it serves. @default 100 */
+  /** Refilling waits until nothing was obtained for so long: it must not slow down the burst it serves. @default 200 */
   quietMs?: number;
   logger: Logger;
 }
@@ -21,28 +21,37 @@ const firstBackOffMs = 500;
 const longestBackOffMs = 60_000;
 
 /**
- * Keeps a few things ready that take long to make. Taking is synchronous; the pool refills itself in the background,
+ * Keeps a few things ready that take long to make. The pool refills itself in the background,
  * one batch at a time, and backs off while making fails.
  */
 export class WarmPool<Item> {
   readonly #options: WarmPoolOptions<Item>;
   readonly #spares = new Map<string, Item[]>();
-  /** Most recently taken last. */
+  /** Last obtained last. */
   #keys: string[] = [];
   #refilling: Promise<void> | undefined;
-  #takenAt = 0;
+  #lastUse = 0;
+  /** Things that are made on the spot at the moment. */
+  #beingMade = 0;
   readonly #stopping = new AbortController();
 
   constructor(options: WarmPoolOptions<Item>) {
     this.#options = options;
   }
 
-  /** A spare of this kind if there is one; either way the kind is kept in stock from now on. */
-  take(key: string): Item | undefined {
-    this.#takenAt = Date.now();
-    const item = this.#spares.get(key)?.shift();
+  /** A spare of this kind, or a thing made on the spot; either way the kind is kept in stock from now on. */
+  async obtain(key: string, makeOne: () => Promise<Item>): Promise<Item> {
+    this.#lastUse = Date.now();
+    const spare = this.#spares.get(key)?.shift();
     this.keep(key);
-    return item;
+    if (spare !== undefined) return spare;
+    this.#beingMade += 1;
+    try {
+      return await makeOne();
+    } finally {
+      this.#beingMade -= 1;
+      this.#lastUse = Date.now();
+    }
   }
 
   /** Begins to keep spares of a kind before the first one is asked for. */
@@ -74,7 +83,7 @@ export class WarmPool<Item> {
     if (this.#refilling || this.#stopping.signal.aborted) return;
     this.#refilling = this.#fillUp().finally(() => {
       this.#refilling = undefined;
-      // Something may have been taken while the last look was going on.
+      // Something may have been obtained while the last look was going on.
       if (this.#nextNeed() && !this.#stopping.signal.aborted) this.#refill();
     });
   }
@@ -100,10 +109,10 @@ export class WarmPool<Item> {
   }
 
   async #quiet(): Promise<void> {
-    const quietMs = this.#options.quietMs ?? 100;
-    for (;;) {
-      const remainingMs = this.#takenAt + quietMs - Date.now();
-      if (remainingMs <= 0 || this.#stopping.signal.aborted) return;
+    const quietMs = this.#options.quietMs ?? 200;
+    while (!this.#stopping.signal.aborted) {
+      const remainingMs = this.#beingMade > 0 ? quietMs : this.#lastUse + quietMs - Date.now();
+      if (remainingMs <= 0) return;
       await this.#pause(remainingMs);
     }
   }

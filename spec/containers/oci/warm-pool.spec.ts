@@ -7,6 +7,7 @@ describe('a warm pool', () => {
   let made: string[];
   let discarded: string[];
   const pools: WarmPool<string>[] = [];
+  const onTheSpot = async () => 'cold';
   const pool = (options: Partial<WarmPoolOptions<string>> = {}) => {
     const created = new WarmPool<string>({
       name: 'things',
@@ -37,10 +38,10 @@ describe('a warm pool', () => {
 
   it('is empty until it knows what is wanted, then fills up', async () => {
     const things = pool();
-    expect(things.take('a')).to.equal(undefined);
+    expect(await things.obtain('a', onTheSpot)).to.equal('cold');
     await things.filled();
     expect(things.spares()).to.deep.equal(['a-1', 'a-2']);
-    expect(things.take('a')).to.equal('a-1');
+    expect(await things.obtain('a', onTheSpot)).to.equal('a-1');
     await things.filled();
     expect(things.spares()).to.deep.equal(['a-2', 'a-3']);
   });
@@ -48,7 +49,7 @@ describe('a warm pool', () => {
   it('keeps most of what was asked for last, one of what came before, and forgets older kinds', async () => {
     const things = pool({ keys: 2 });
     for (const key of ['a', 'b', 'c']) {
-      things.take(key);
+      await things.obtain(key, onTheSpot);
       await things.filled();
     }
     expect(things.spares().sort()).to.deep.equal(['b-3', 'b-4', 'c-5', 'c-6']);
@@ -59,11 +60,14 @@ describe('a warm pool', () => {
     const things = pool({ quietMs: 60 });
     const begunAt = Date.now();
     for (let taken = 0; taken < 3; taken += 1) {
-      things.take('a');
+      await things.obtain('a', async () => {
+        await new Promise((resolve) => setTimeout(resolve, 70));
+        return 'slow';
+      });
       expect(made).to.deep.equal([]);
     }
     await things.filled();
-    expect(Date.now() - begunAt).to.be.at.least(55);
+    expect(Date.now() - begunAt).to.be.at.least(3 * 65 + 55);
   });
 
   it('tries again after a failure', async () => {
@@ -99,7 +103,7 @@ describe('a warm pool', () => {
     finish();
     await stopped;
     await things.stop();
-    things.take('a');
+    await things.obtain('a', onTheSpot);
     await things.filled();
     expect(discarded).to.deep.equal(['a']);
     expect(things.spares()).to.deep.equal([]);

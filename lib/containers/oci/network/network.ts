@@ -159,7 +159,7 @@ class VethNetwork implements Network {
   }
 
   async create(request: NetworkRequest): Promise<NetworkLease> {
-    const prepared = (this.#hasSpares() && this.#spares.take('')) || (await this.#prepareOne());
+    const prepared = await this.#spares.obtain('', () => this.#prepareOne());
     const { subnet } = prepared;
     const container: FirewallContainer = {
       index: subnet.index,
@@ -246,15 +246,11 @@ class VethNetwork implements Network {
     for (const lease of leases) this.#current(lease);
     await this.#resetRules();
     // Not before: what the last engine left would be in the way of new namespaces.
-    if (this.#hasSpares()) this.#spares.keep('');
+    this.#spares.keep('');
   }
 
   async limitBandwidth(lease: NetworkLease, bandwidth: { rate: number; burst: number }): Promise<void> {
     await this.#namespaces.limitBandwidth(lease.hostInterface, bandwidth);
-  }
-
-  #hasSpares(): boolean {
-    return (this.#options.spares ?? defaultSpares) > 0;
   }
 
   async #prepareOne(): Promise<Prepared> {

@@ -20,8 +20,8 @@ const mostBlocksPerGroup = blockBytes * 8;
 const fewestBlocksPerGroup = 2048;
 /** Reserved inodes, lost+found, the ballast, upper, work and work/work. */
 const ownInodes = 24;
-const smallestCapacityBytes = 2 ** 30;
-const headroomFactor = 4;
+const smallestCapacityBytes = 2 ** 29;
+const headroomFactor = 2;
 
 /** An inode limit that cannot be met before the byte limit: one inode per block. Used where none is asked. */
 export function inodesWithoutLimit(bytes: number): number {
@@ -29,8 +29,8 @@ export function inodesWithoutLimit(bytes: number): number {
 }
 
 /**
- * How much an image can be made to hold without growing its file system: a power of two, at least four times the
- * limit. Limits of the same class are served by the same spare images, and sparse capacity costs nothing.
+ * How much an image can be made to hold without growing its file system: a power of two, at least twice the
+ * limit. Limits of the same class are served by the same spare images. Sparse capacity costs next to no room, but time to format.
  */
 export function capacityFor(bytes: number): number {
   return Math.max(2 ** Math.ceil(Math.log2(Math.max(bytes, 1) * headroomFactor)), smallestCapacityBytes);

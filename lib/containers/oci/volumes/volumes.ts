@@ -110,8 +110,7 @@ class OverlayVolumes implements Volumes {
   async create(request: VolumeRequest): Promise<VolumeLease> {
     const limits = this.#options.driver === 'none' ? undefined : await this.#limitsOf(request);
     const kind = await kindOf(request.rootfs, limits);
-    const hasSpares = (this.#options.spares ?? defaultSpares) > 0;
-    const volume = (hasSpares && this.#pool.take(JSON.stringify(kind))) || (await this.#make(kind));
+    const volume = await this.#pool.obtain(JSON.stringify(kind), () => this.#make(kind));
     const link = join(request.directory, 'rootfs');
     try {
       if (limits) await loopImage.setLimit(volume.volumeDirectory, volume.baseline, limits.bytes);
