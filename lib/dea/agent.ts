@@ -58,6 +58,8 @@ export class Agent implements Component {
   private timers: NodeJS.Timeout[] = [];
   private stopping: Promise<void> | undefined;
   private parts: AgentParts | undefined;
+  /** Whether peers know of this agent, and have to be told when it goes. */
+  private isAnnounced = false;
   private readonly pidFile: PidFile;
 
   private constructor(private readonly options: AgentOptions) {
@@ -90,6 +92,7 @@ export class Agent implements Component {
     this.registerRoutesEvery(config.intervals.router_register_in_seconds);
     parts.bus.onConnect(() => this.registerRoutes());
     this.announceStart(parts);
+    this.isAnnounced = true;
     logger.info(`Starting with ${this.instances.all().length} instances`);
     logger.info('Dea started', { uuid: this.id });
   }
@@ -330,12 +333,14 @@ export class Agent implements Component {
     const { logger } = this.options;
     const attempt = (name: string, work: Promise<unknown>) =>
       work.catch((error: unknown) => logger.error(`shutdown.${name}.failed`, errorData(error)));
-    this.publishShutdown();
+    for (const timer of [...this.timers, this.routerTimer]) clearInterval(timer);
     parts.locator.stop();
     parts.responders.stop();
     parts.reapers.stop();
-    for (const timer of [...this.timers, this.routerTimer]) clearInterval(timer);
-    parts.router.unregisterDirectoryServer();
+    if (this.isAnnounced) {
+      this.publishShutdown();
+      parts.router.unregisterDirectoryServer();
+    }
     await Promise.race([this.stopEverything(parts), delay(shutdownLimitMs, undefined, { ref: false })]);
     await attempt('droplets', parts.droplets.clear());
     await attempt('files', parts.files.stop());

@@ -88,7 +88,9 @@ async function runUntilStopped<Config, Running extends Component>(
     await component.start();
   } catch (error) {
     process.stderr.write(`Encountered error: ${(error as Error).message}\n`);
-    await component?.stop().catch(() => {});
+    await component?.stop().catch((stopError: unknown) => {
+      process.stderr.write(`stop failed: ${(stopError as Error).message}\n`);
+    });
     process.exit(program.failureStatus ?? 1);
   }
 }
