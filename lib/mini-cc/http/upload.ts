@@ -27,13 +27,13 @@ export async function receiveUpload(
   try {
     await runMulter(request, response, storage, options.field);
   } catch (error) {
-    await storage.received?.discard();
+    await storage.discard();
     if (error instanceof BlobTooLargeError || error instanceof MulterError || isFormError(error)) {
       throw new UploadRefusedError((error as Error).message, { cause: error });
     }
     throw error;
   }
-  const pending = storage.received;
+  const pending = await storage.receiving;
   if (!pending) throw new UploadRefusedError(`the form has no file ${options.field}`);
   const expected = request.get('Content-MD5');
   if (expected !== undefined && expected !== pending.md5) {
@@ -56,26 +56,26 @@ function isFormError(error: unknown): boolean {
 }
 
 class BlobStorage implements StorageEngine {
-  received: PendingBlob | undefined;
+  receiving: Promise<PendingBlob> | undefined;
 
   constructor(private readonly options: UploadOptions) {}
+
+  /** Waits for what is still being written: the form's parser may give up before that. */
+  async discard(): Promise<void> {
+    const pending = await this.receiving?.catch(() => undefined);
+    await pending?.discard();
+  }
 
   _handleFile(
     _request: Request,
     file: Express.Multer.File,
     done: (error?: unknown, info?: Partial<Express.Multer.File>) => void,
   ): void {
-    this.options.blobs.receive(file.stream, this.options.maximumBytes).then(
-      (pending) => {
-        this.received = pending;
-        done(null, { path: pending.path, size: pending.bytes });
-      },
-      (error: unknown) => done(error),
-    );
+    this.receiving = this.options.blobs.receive(file.stream, this.options.maximumBytes);
+    this.receiving.then(({ path, bytes: size }) => done(null, { path, size }), done);
   }
 
   _removeFile(_request: Request, _file: Express.Multer.File, done: (error: Error | null) => void): void {
-    const removed = this.received?.discard() ?? Promise.resolve();
-    removed.then(() => done(null), done);
+    this.discard().then(() => done(null), done);
   }
 }
