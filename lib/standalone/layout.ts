@@ -58,6 +58,7 @@ export async function planLayout(options: StandaloneOptions): Promise<Layout> {
         base_dir: join(dataDirectory, 'cell'),
         pid_filename: join(dataDirectory, 'standalone.pid'),
         index: 0,
+        local_ip: loopback,
         nats_servers: [natsUrl],
         domain,
         logging,
