@@ -1,8 +1,8 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { isBeneath } from '../../files/beneath.js';
-import { CommandError, runCommand } from '../../process/command.js';
 import { HostRequirementError } from '../errors.js';
+import { runHostProgram } from './host-program.js';
 
 /** A line of `/proc/<pid>/mountinfo`. */
 export interface MountPoint {
@@ -140,16 +140,5 @@ export async function detachLoopDevice(device: string): Promise<void> {
 }
 
 async function run(program: string, args: string[]): Promise<void> {
-  try {
-    await runCommand(program, args);
-  } catch (error) {
-    throw isMissing(error)
-      ? new HostRequirementError(`${program} is missing: apt-get install mount`, { cause: error })
-      : error;
-  }
-}
-
-function isMissing(error: unknown): boolean {
-  const cause = error instanceof CommandError ? error.cause : undefined;
-  return cause instanceof Error && 'code' in cause && cause.code === 'ENOENT';
+  await runHostProgram('mount', program, args);
 }

@@ -1,5 +1,4 @@
-import { CommandError, runCommand } from '../../../process/command.js';
-import { HostRequirementError } from '../../errors.js';
+import { runHostProgram } from '../host-program.js';
 import { GroupCommit } from './group-commit.js';
 import { type FirewallChange, mergeChanges, renderChange } from './rules.js';
 
@@ -27,7 +26,7 @@ export class Firewall {
   /** Applies what follows from the present state, told as `iptables-save` prints it; nothing else happens between. */
   async rewrite(changeFrom: (saved: string) => FirewallChange): Promise<void> {
     await this.#alone(async () => {
-      const { stdout } = await run('iptables-save', []);
+      const { stdout } = await runHostProgram('iptables', 'iptables-save', []);
       await restore(changeFrom(stdout));
     });
   }
@@ -46,17 +45,6 @@ async function applyGroup(group: Application[]): Promise<void> {
 
 async function restore(change: FirewallChange): Promise<void> {
   const text = renderChange(change);
-  if (text !== '') await run('iptables-restore', [`--wait=${lockWaitSeconds}`, '--noflush'], text);
-}
-
-async function run(program: string, args: string[], input?: string) {
-  try {
-    return await runCommand(program, args, input === undefined ? {} : { input });
-  } catch (error) {
-    const cause = error instanceof CommandError ? error.cause : undefined;
-    if (cause instanceof Error && 'code' in cause && cause.code === 'ENOENT') {
-      throw new HostRequirementError(`${program} is missing: apt-get install iptables`, { cause: error });
-    }
-    throw error;
-  }
+  if (text === '') return;
+  await runHostProgram('iptables', 'iptables-restore', [`--wait=${lockWaitSeconds}`, '--noflush'], { input: text });
 }

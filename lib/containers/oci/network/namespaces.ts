@@ -1,7 +1,7 @@
 import { readdir, statfs, writeFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
-import { CommandError, runCommand } from '../../../process/command.js';
-import { HostRequirementError } from '../../errors.js';
+import { CommandError } from '../../../process/command.js';
+import { runHostProgram } from '../host-program.js';
 import { listMounts, unmount } from '../mounts.js';
 import { GroupCommit } from './group-commit.js';
 import { type Subnet, subnetPrefixLength } from './subnet-pool.js';
@@ -35,6 +35,11 @@ export function namespacePath(name: string): string {
  */
 export class Namespaces {
   readonly #removals = new GroupCommit<string>((names) => removeNow(names));
+
+  /** @throws HostRequirementError when iproute2 is missing */
+  async check(): Promise<void> {
+    await runHostProgram('iproute2', 'ip', ['-Version']);
+  }
 
   /** Makes namespaces, the host's side in one call for all of them. All or nothing. */
   async create(specs: NamespaceSpec[]): Promise<void> {
@@ -71,8 +76,8 @@ export class Namespaces {
     const bucket = Math.max(Math.ceil(burst), 2 * 1514);
     const shape = ['root', 'tbf', 'rate', `${Math.ceil(rate)}bps`, 'burst', `${bucket}b`, 'latency', '50ms'];
     await Promise.all([
-      run('tc', ['qdisc', 'replace', 'dev', name, ...shape]),
-      run('tc', ['-n', name, 'qdisc', 'replace', 'dev', containerInterface, ...shape]),
+      runHostProgram('iproute2', 'tc', ['qdisc', 'replace', 'dev', name, ...shape]),
+      runHostProgram('iproute2', 'tc', ['-n', name, 'qdisc', 'replace', 'dev', containerInterface, ...shape]),
     ]);
   }
 
@@ -153,17 +158,5 @@ async function entries(path: string): Promise<string[]> {
 }
 
 async function ip(args: string[], commands: string[]): Promise<void> {
-  await run('ip', args, `${commands.join('\n')}\n`);
-}
-
-async function run(program: string, args: string[], input?: string): Promise<void> {
-  try {
-    await runCommand(program, args, input === undefined ? {} : { input });
-  } catch (error) {
-    const cause = error instanceof CommandError ? error.cause : undefined;
-    if (cause instanceof Error && 'code' in cause && cause.code === 'ENOENT') {
-      throw new HostRequirementError(`${program} is missing: apt-get install iproute2`, { cause: error });
-    }
-    throw error;
-  }
+  await runHostProgram('iproute2', 'ip', args, { input: `${commands.join('\n')}\n` });
 }

@@ -141,6 +141,7 @@ class VethNetwork implements Network {
     const offset = await this.#readPortOffset();
     this.#ports = new PortPool({ ...(this.#options.ports ?? defaultPorts), offset });
     this.#checkPool(await readRoutes());
+    await this.#namespaces.check();
     await enableForwarding();
     await this.#firewall.rewrite((saved) => commonRules(this.#policy, saved));
   }

@@ -1,7 +1,7 @@
 import { mkdir, open, rm, stat, statfs, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
-import { CommandError, runCommand } from '../../../process/command.js';
 import { HostRequirementError } from '../../errors.js';
+import { runHostProgram } from '../host-program.js';
 import { growLoopDevice, loopDevicesBeneath, mountImage, unmount } from '../mounts.js';
 import type { DiskUsage } from '../ports.js';
 import { blockBytes, geometryFor, grownSizeBytes, type ImageLimits, neededBytes } from './image-geometry.js';
@@ -117,7 +117,7 @@ async function extendBallast(data: string, bytes: number): Promise<void> {
   );
   if (rounded <= before) return;
   try {
-    await runTool('fallocate', ['--length', String(rounded), ballast]);
+    await runHostProgram('util-linux', 'fallocate', ['--length', String(rounded), ballast]);
   } catch (error) {
     // A part of it may have been allocated: that room is the container's.
     if (before > 0) await truncate(ballast, before);
@@ -133,7 +133,7 @@ async function format(image: string, capacity: ImageLimits): Promise<void> {
   } finally {
     await file.close();
   }
-  await runTool('mkfs.ext4', [
+  await runHostProgram('e2fsprogs', 'mkfs.ext4', [
     '-q',
     '-F',
     ...['-b', String(blockBytes), '-I', '256', '-m', '0'],
@@ -153,23 +153,11 @@ async function grow(directory: string, limits: ImageLimits): Promise<void> {
   await truncate(image, grownSizeBytes(limits, { sizeBytes, usableBytes: blocks * bsize, inodes: files }));
   await growLoopDevice(loop.device);
   try {
-    await runTool('resize2fs', [loop.device]);
+    await runHostProgram('e2fsprogs', 'resize2fs', [loop.device]);
   } catch (error) {
     if (error instanceof HostRequirementError) throw error;
     throw new Error(`cannot grow the mounted file system in ${directory}; the engine needs CAP_SYS_RESOURCE for it`, {
       cause: error,
     });
-  }
-}
-
-async function runTool(program: string, args: string[]): Promise<void> {
-  try {
-    await runCommand(program, args);
-  } catch (error) {
-    const cause = error instanceof CommandError ? error.cause : undefined;
-    if (cause instanceof Error && 'code' in cause && cause.code === 'ENOENT') {
-      throw new HostRequirementError(`${program} is missing: apt-get install e2fsprogs util-linux`, { cause: error });
-    }
-    throw error;
   }
 }
