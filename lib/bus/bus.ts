@@ -28,6 +28,10 @@ export interface Bus {
   start(): Promise<void>;
   /** Sends what waits, for at most 5 s, and closes. Idempotent. */
   stop(): Promise<void>;
+  /**
+   * Sends, or keeps until the bus is there: the last 10,000 messages (32 MiB), in order. Never throws: what the bus
+   * cannot carry is logged and dropped.
+   */
   publish(subject: string, data?: unknown): void;
   /**
    * A handler's error is logged, and the subscription lives on. A message that is no JSON is logged and dropped.

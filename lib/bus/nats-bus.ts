@@ -3,6 +3,7 @@ import { connect, createInbox, type Msg, type NatsConnection, type Subscription 
 import { errorData, type Logger } from '../logging/logger.js';
 import type { Bus, BusMessage, RequestOptions, Subscription } from './bus.js';
 import { redact } from './redaction.js';
+import { describeServer, parseServerAddress, type ServerAddress } from './server-address.js';
 
 export interface NatsBusOptions {
   /** `nats://user:password@host:port`, tried in random order. */
@@ -17,6 +18,7 @@ const connectTimeoutMs = 5000;
 const flushLimitMs = 5000;
 /** Publishes that wait for a connection; beyond that the oldest go: they are the most outdated. */
 const waitingLimit = 10_000;
+const waitingBytesLimit = 32 * 1024 * 1024;
 
 interface Waiting {
   subject: string;
@@ -31,7 +33,10 @@ interface Registration {
   subscription: NatsSubscription | undefined;
 }
 
-/** A bus over NATS. Each connection is used until it breaks; what is published meanwhile waits for the next one. */
+/**
+ * A bus over NATS. Each connection is used until it breaks; what is published meanwhile waits for the next one, in
+ * order. NATS confirms nothing: what was handed to a connection in the instant it broke may be lost.
+ */
 export class NatsBus implements Bus {
   private connection: NatsConnection | undefined;
   private connecting: Promise<void> | undefined;
@@ -39,6 +44,9 @@ export class NatsBus implements Bus {
   private readonly registrations = new Set<Registration>();
   private readonly listeners = new Set<() => void>();
   private readonly waiting: Waiting[] = [];
+  private waitingBytes = 0;
+  /** The servers still to be tried in this round. */
+  private round: string[] = [];
   private isUp = false;
 
   constructor(private readonly options: NatsBusOptions) {}
@@ -147,13 +155,35 @@ export class NatsBus implements Bus {
   }
 
   private send(message: Waiting): void {
-    if (this.connection && !this.connection.isClosed()) {
-      this.connection.publish(message.subject, message.payload, message.reply ? { reply: message.reply } : {});
+    const { subject, payload, reply } = message;
+    if (!isSubject(subject) || (reply !== undefined && !isSubject(reply))) {
+      this.options.logger.error('nats.publish.error', { subject, error: 'not a subject to publish on' });
       return;
     }
+    if (!this.connection || this.connection.isClosed()) {
+      this.keepForLater(message);
+      return;
+    }
+    try {
+      this.connection.publish(subject, payload, reply ? { reply } : {});
+    } catch (error) {
+      // Too large for the server. Whoever publishes, a timer for example, could do nothing about it.
+      this.options.logger.error('nats.publish.error', { subject, bytes: payload.length, ...errorData(error) });
+    }
+  }
+
+  private keepForLater(message: Waiting): void {
     if (this.stopped.signal.aborted) return;
     this.waiting.push(message);
-    if (this.waiting.length > waitingLimit) this.waiting.shift();
+    this.waitingBytes += message.payload.length;
+    while (this.waiting.length > waitingLimit || this.waitingBytes > waitingBytesLimit) {
+      this.waitingBytes -= this.waiting.shift()!.payload.length;
+    }
+  }
+
+  private sendWhatWaited(): void {
+    this.waitingBytes = 0;
+    for (const message of this.waiting.splice(0)) this.send(message);
   }
 
   private attach(registration: Registration): void {
@@ -170,11 +200,14 @@ export class NatsBus implements Bus {
   private async deliver(message: Msg, handler: (message: BusMessage) => void | Promise<void>): Promise<void> {
     const { logger } = this.options;
     const { subject, reply: respondTo } = message;
+    // The server's own word, such as "nobody listens to your request", is no message.
+    if (message.headers?.code) return;
     let data: unknown;
     try {
       data = message.data.length === 0 ? null : JSON.parse(new TextDecoder().decode(message.data));
-    } catch (error) {
-      logger.error('nats.subscription.json_error', { subject, ...errorData(error) });
+    } catch {
+      // The parser's words quote the payload, which may hold secrets.
+      logger.error('nats.subscription.json_error', { subject, bytes: message.data.length });
       return;
     }
     logger.debug('nats.message.received', { subject, data: redact(data) });
@@ -196,12 +229,14 @@ export class NatsBus implements Bus {
   private async keepConnected(): Promise<void> {
     const { logger, servers, name } = this.options;
     while (!this.stopped.signal.aborted) {
-      logger.info('nats.connecting', { servers: redact(servers) });
+      logger.info('nats.connecting', { servers: servers.map(describeServer) });
       try {
         await this.connectOnce(name);
       } catch (error) {
-        logger.warn('nats.connection.failed', redact(errorData(error)) as Record<string, unknown>);
+        logger.warn('nats.connection.failed', errorData(error));
       }
+      // A server that is away must not cost a pause while others were not tried.
+      if (this.round.length > 0) continue;
       await delay(retryPauseMs * (0.75 + Math.random() / 2), undefined, { signal: this.stopped.signal }).catch(
         () => {},
       );
@@ -213,7 +248,8 @@ export class NatsBus implements Bus {
     // The library takes credentials once for all servers, so each server is a connection attempt of its own.
     const server = this.nextServer();
     const connection = await connect({
-      ...server,
+      servers: server.address,
+      ...(server.user !== undefined && { user: server.user, pass: server.password ?? '' }),
       ...(name !== undefined && { name }),
       timeout: connectTimeoutMs,
       // The library loses what is published while it reconnects; this class does not.
@@ -230,34 +266,46 @@ export class NatsBus implements Bus {
     const error = await connection.closed();
     this.isUp = false;
     this.connection = undefined;
-    this.options.logger.warn('nats.disconnected');
-    if (error && !this.stopped.signal.aborted) throw error;
+    this.round = [];
+    this.options.logger.warn('nats.disconnected', error ? errorData(error) : {});
   }
 
   private handleConnect(connection: NatsConnection): void {
     this.isUp = true;
     this.options.logger.info('nats.connected', { server: connection.getServer() });
     for (const registration of this.registrations) this.attach(registration);
-    for (const message of this.waiting.splice(0)) this.send(message);
-    for (const listener of this.listeners) listener();
+    this.sendWhatWaited();
+    for (const listener of this.listeners) {
+      try {
+        listener();
+      } catch (error) {
+        this.options.logger.error('nats.listener.error', errorData(error));
+      }
+    }
   }
 
-  private nextServer(): { servers: string; user?: string; pass?: string } {
-    const { servers } = this.options;
-    const url = new URL(servers[Math.floor(Math.random() * servers.length)]!);
-    const address = `${url.hostname}:${url.port || '4222'}`;
-    if (!url.username) return { servers: address };
-    return {
-      servers: address,
-      user: decodeURIComponent(url.username),
-      pass: decodeURIComponent(url.password),
-    };
+  /** Each server once, in random order, before any is tried again. */
+  private nextServer(): ServerAddress {
+    if (this.round.length === 0) this.round = shuffled(this.options.servers);
+    return parseServerAddress(this.round.pop()!);
   }
 }
 
 /** A bus over the given NATS servers; `start()` connects it. */
 export function createNatsBus(options: NatsBusOptions): Bus {
   return new NatsBus(options);
+}
+
+/** Subjects are made of ids from other machines: a space or a line break in one would change the protocol's meaning. */
+function isSubject(text: string): boolean {
+  return /^[^\s*>]+$/.test(text);
+}
+
+function shuffled<Item>(items: Item[]): Item[] {
+  return items
+    .map((item) => ({ item, rank: Math.random() }))
+    .sort((a, b) => a.rank - b.rank)
+    .map(({ item }) => item);
 }
 
 function encode(data: unknown): Uint8Array {

@@ -2,6 +2,7 @@ import { expect } from 'chai';
 import type { Bus } from '../../lib/bus/bus.js';
 import { createNatsBus } from '../../lib/bus/nats-bus.js';
 import { redact } from '../../lib/bus/redaction.js';
+import { describeServer, parseServerAddress } from '../../lib/bus/server-address.js';
 import { type LogData, type Logger, silentLogger } from '../../lib/logging/logger.js';
 import { eventually } from '../support/eventually.js';
 import { type NatsServer, startNats } from '../support/nats.js';
@@ -90,6 +91,76 @@ describe('the NATS bus', function () {
     expect(errors[1]!.data).to.include({ subject: 'x', error: 'handler failed' });
   });
 
+  it('takes no word of the server itself for a reply', async () => {
+    expect(await bus.request('nobody.listens', {}, { timeoutMs: 200, maxReplies: 2 })).to.deep.equal([]);
+  });
+
+  it('lives on after payloads made to exhaust its stack or its time', async () => {
+    const seen: number[] = [];
+    bus.subscribe('hostile', ({ data }) => void seen.push(JSON.stringify(data ?? 0).length));
+    bus.subscribe('nested', () => {
+      seen.push(-1);
+      throw new Error('handler failed');
+    });
+    const peer = await Peer.connect(server.url);
+    peer.publishRaw('nested', `${'['.repeat(400_000)}${']'.repeat(400_000)}`);
+    peer.publishRaw('hostile', JSON.stringify('a'.repeat(900_000)));
+    await eventually(() => (seen.length === 2 ? true : undefined), { timeoutMs: 5000 });
+    await peer.close();
+    expect(seen).to.deep.equal([-1, 900_002]);
+  });
+
+  it('does not quote a broken payload, which may hold secrets', async () => {
+    const peer = await Peer.connect(server.url);
+    bus.subscribe('x', () => {});
+    await bus.request('x', null, { timeoutMs: 50 });
+    peer.publishRaw('x', '{"env":hunter2}');
+    await eventually(() => (errors.length > 0 ? true : undefined));
+    await peer.close();
+    expect(JSON.stringify(errors)).not.to.contain('hunter2');
+  });
+
+  it('logs and drops what cannot be published, and goes on', async () => {
+    const seen: unknown[] = [];
+    bus.subscribe('size', ({ data }) => void seen.push(data));
+    bus.publish('size', 'x'.repeat(2_000_000));
+    bus.publish('dea.stop {}\r\nPUB size 1\r\n7\r\n', 1);
+    bus.publish('size', 'fits');
+    await eventually(() => (seen.length === 1 ? true : undefined));
+    expect(seen).to.deep.equal(['fits']);
+    expect(errors.map(({ message }) => message)).to.deep.equal(['nats.publish.error', 'nats.publish.error']);
+  });
+
+  it('keeps one connection when a listener for connections throws', async () => {
+    const seen: unknown[] = [];
+    const early = makeBus(server.url);
+    let called = 0;
+    early.onConnect(() => {
+      throw new Error('listener failed');
+    });
+    early.onConnect(() => {
+      called += 1;
+    });
+    early.subscribe('once', ({ data }) => void seen.push(data));
+    await early.start();
+    await eventually(() => (called === 1 ? true : undefined));
+    bus.publish('once', 1);
+    bus.publish('once', 'last');
+    await eventually(() => (seen.includes('last') ? true : undefined));
+    expect(seen).to.deep.equal([1, 'last']);
+    expect(errors.map(({ message }) => message)).to.deep.equal(['nats.listener.error']);
+  });
+
+  it('loses nothing while the server hangs', async () => {
+    const seen: unknown[] = [];
+    bus.subscribe('hang', ({ data }) => void seen.push(data));
+    server.pause();
+    for (let sent = 0; sent < 100; sent += 1) bus.publish('hang', sent);
+    server.resume();
+    await eventually(() => (seen.length === 100 ? true : undefined));
+    expect(seen).to.deep.equal(Array.from({ length: 100 }, (_, position) => position));
+  });
+
   it('restores subscriptions and sends what waited when the server comes back', async () => {
     const seen: unknown[] = [];
     bus.subscribe('after', ({ data }) => void seen.push(data));
@@ -140,7 +211,29 @@ describe('the NATS bus', function () {
   });
 });
 
+describe('the address of a NATS server', () => {
+  it('is read with or without scheme, credentials and port', () => {
+    expect(parseServerAddress('nats://u:p%40ss%2F@host:4333')).to.deep.equal({
+      address: 'host:4333',
+      user: 'u',
+      password: 'p@ss/',
+    });
+    expect(parseServerAddress('u:p@host')).to.deep.equal({ address: 'host:4222', user: 'u', password: 'p' });
+    expect(parseServerAddress('nats://[::1]:1')).to.deep.equal({ address: '[::1]:1' });
+  });
+
+  it('is described without credentials, even when it cannot be read', () => {
+    expect(describeServer('nats://user:secret@host:4222')).to.equal('host:4222');
+    expect(describeServer('nats://user:secret@host:port')).to.equal('<<uri parse error>>');
+    expect(describeServer('')).to.equal('<<uri parse error>>');
+  });
+});
+
 describe('redaction', () => {
+  it('cuts credentials with reserved characters whole', () => {
+    expect(redact('see nats://u:p@ss@h:4222/x now')).to.equal('see nats://h:4222/x now');
+  });
+
   it('hides secrets at any depth and cuts credentials out of URLs', () => {
     expect(
       redact({

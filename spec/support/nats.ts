@@ -11,6 +11,9 @@ export interface NatsServer {
   stop(): Promise<void>;
   /** Ends it at once. */
   kill(): Promise<void>;
+  /** Lets it hang, with its connections open, until `resume`. */
+  pause(): void;
+  resume(): void;
 }
 
 export interface NatsServerOptions {
@@ -32,6 +35,8 @@ export async function startNats(options: NatsServerOptions = {}): Promise<NatsSe
   await eventually(() => answers(port), { what: 'an answer of nats-server' });
   const end = async (signal: NodeJS.Signals) => {
     child.kill(signal);
+    // A paused server would not hear that it is to end.
+    child.kill('SIGCONT');
     await exited;
   };
   return {
@@ -39,6 +44,8 @@ export async function startNats(options: NatsServerOptions = {}): Promise<NatsSe
     url: `nats://127.0.0.1:${port}`,
     stop: () => end('SIGTERM'),
     kill: () => end('SIGKILL'),
+    pause: () => void child.kill('SIGSTOP'),
+    resume: () => void child.kill('SIGCONT'),
   };
 }
 
