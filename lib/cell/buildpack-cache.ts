@@ -39,6 +39,9 @@ const workPrefix = '.work-';
  */
 export class BuildpackCache {
   private readonly inUse = new Map<string, number>();
+  /** Count of all uses so far, and what it was at the latest use of each key. */
+  private uses = 0;
+  private readonly latestUse = new Map<string, number>();
   private readonly removals = new Map<string, Promise<void>>();
   private queue: Promise<void> = Promise.resolve();
   private prepared: Promise<void> | undefined;
@@ -74,12 +77,14 @@ export class BuildpackCache {
     }
   }
 
-  /** Removes all buildpacks but those with these keys and those that are being fetched. */
+  /** Removes all buildpacks but those with these keys, and those that `ensure` has been asked for meanwhile. */
   async prune(keysInUse: Iterable<string>): Promise<void> {
+    const usesBefore = this.uses;
     await this.prepare();
     const kept = new Set(keysInUse);
     const names = await readdir(this.options.directory);
-    const unused = names.filter((name) => isSafeKey(name) && !kept.has(name) && !this.inUse.has(name));
+    const isUsed = (key: string) => this.inUse.has(key) || (this.latestUse.get(key) ?? 0) > usesBefore;
+    const unused = names.filter((name) => isSafeKey(name) && !kept.has(name) && !isUsed(name));
     await Promise.all(unused.map((key) => this.remove(key)));
   }
 
@@ -158,6 +163,7 @@ export class BuildpackCache {
   private remove(key: string): Promise<void> {
     const removal = this.moveAsideAndDelete(key).finally(() => this.removals.delete(key));
     this.removals.set(key, removal);
+    this.latestUse.delete(key);
     return removal;
   }
 
@@ -175,7 +181,11 @@ export class BuildpackCache {
 
   /** Keeps `prune` from buildpacks that someone is about to use. */
   private hold(keys: string[]): () => void {
-    for (const key of keys) this.inUse.set(key, (this.inUse.get(key) ?? 0) + 1);
+    this.uses += 1;
+    for (const key of keys) {
+      this.inUse.set(key, (this.inUse.get(key) ?? 0) + 1);
+      this.latestUse.set(key, this.uses);
+    }
     return () => {
       for (const key of keys) {
         const others = this.inUse.get(key)! - 1;

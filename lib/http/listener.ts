@@ -7,7 +7,7 @@ export interface HttpListenerOptions {
   host: string;
   /** 0 lets the system choose. */
   port: number;
-  /** Answers a request; must not reject. */
+  /** Answers a request; when it rejects, the connection is cut. */
   handle(request: IncomingMessage, response: ServerResponse): Promise<void>;
 }
 
@@ -18,7 +18,12 @@ export class HttpListener {
 
   constructor(private readonly options: HttpListenerOptions) {
     this.server = createServer((request, response) => {
-      const handled = options.handle(request, response).finally(() => this.handling.delete(handled));
+      // A client that leaves is learnt of by the response's closing; the error alone must not end the process.
+      response.on('error', () => {});
+      const handled = options
+        .handle(request, response)
+        .catch(() => void response.destroy())
+        .finally(() => this.handling.delete(handled));
       this.handling.add(handled);
     });
   }

@@ -40,6 +40,8 @@ interface Target {
 async function get(target: Target, signal: AbortSignal): Promise<IncomingMessage> {
   try {
     const sent = request({ ...target, signal, agent: false }).end();
+    // What breaks after the headers is told by the response; here it must only not end the process.
+    sent.on('error', () => {});
     const [response] = (await once(sent, 'response')) as [IncomingMessage];
     return response;
   } catch (error) {
@@ -63,6 +65,7 @@ async function collect(response: IncomingMessage): Promise<AgentAnswer> {
   } catch (error) {
     throw new AgentAnswerCutError('the answer was cut', { cause: error });
   }
+  if (!response.complete) throw new AgentAnswerCutError('the answer was cut');
   const headers: string[] = [];
   for (let index = 0; index + 1 < rawHeaders.length; index += 2) {
     const [name, value] = [rawHeaders[index]!, rawHeaders[index + 1]!];
