@@ -44,7 +44,10 @@ export interface Volumes {
   /** After a restart: true when the volume is still mounted and usable. */
   adopt(lease: VolumeLease): Promise<boolean>;
   usage(lease: VolumeLease): Promise<DiskUsage>;
-  /** Changes the limits; growing only, a smaller limit keeps the larger. Returns the new lease. */
+  /**
+   * Changes the limits and returns the new lease. Fewer bytes than are in use, or fewer inodes, keep the larger limit; a
+   * volume that was made without limits stays so.
+   */
   resize(lease: VolumeLease, limits: { bytes?: number; inodes?: number }): Promise<VolumeLease>;
   /** Unmounts and removes; also for a half-made or already removed volume. */
   release(lease: VolumeLease): Promise<void>;
@@ -82,7 +85,10 @@ export interface Network {
   adopt(lease: NetworkLease): Promise<boolean>;
   netIn(lease: NetworkLease, request: { hostPort?: number; containerPort?: number }): Promise<NetworkLease>;
   netOut(lease: NetworkLease, rules: NetOutRule[]): Promise<NetworkLease>;
-  /** Removes namespace, links and rules; ports and subnet go back to their pools. Also for half-made ones. */
+  /**
+   * Removes the rules, after which nothing reaches the network any more; namespace and links vanish soon after, at the
+   * latest before `stop` resolves. Ports and subnet go back to their pools. Also for half-made ones.
+   */
   release(lease: NetworkLease): Promise<void>;
   /** Removes every namespace, link and rule of ours that is in no lease. */
   reclaim(leases: NetworkLease[]): Promise<void>;

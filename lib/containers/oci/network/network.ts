@@ -6,7 +6,7 @@ import { z } from 'zod';
 import { writeFileAtomically } from '../../../files/atomic-write.js';
 import { errorData, type Logger } from '../../../logging/logger.js';
 import type { NetOutRule, PortMapping } from '../../engine.js';
-import { HostRequirementError, InvalidSpecError } from '../../errors.js';
+import { ExhaustedError, HostRequirementError, InvalidSpecError } from '../../errors.js';
 import type { Network, NetworkLease, NetworkRequest } from '../ports.js';
 import { WarmPool } from '../warm-pool.js';
 import { type Cidr, formatCidr, overlaps, parseAddress, parseCidr } from './addresses.js';
@@ -105,6 +105,8 @@ class VethNetwork implements Network {
   readonly #known = new Set<string>();
   /** Containers by index of their subnet: what the firewall must hold. */
   readonly #containers = new Map<number, FirewallContainer>();
+  /** Removals of released namespaces that are under way. */
+  readonly #removals = new Set<Promise<void>>();
   readonly #heldPorts = new Map<number, Server>();
   #ports: PortPool;
   #savingOffset: Promise<void> = Promise.resolve();
@@ -148,6 +150,7 @@ class VethNetwork implements Network {
 
   async stop(): Promise<void> {
     await this.#spares.stop();
+    await Promise.all(this.#removals);
     await this.#savingOffset;
     await Promise.all([...this.#heldPorts.keys()].map((port) => this.#letGoOfPort(port)));
   }
@@ -238,7 +241,7 @@ class VethNetwork implements Network {
     // Rules first: nobody may be sent to a namespace that goes. Without a container what is there is not known.
     if (container) await this.#removeRules(container);
     else await this.#resetRules();
-    await this.#discard({ subnet: this.#subnets.subnet(subnetIndex), name: lease.hostInterface });
+    this.#discardInBackground({ subnet: this.#subnets.subnet(subnetIndex), name: lease.hostInterface });
     await this.#releasePorts(container?.mappedPorts ?? lease.mappedPorts);
   }
 
@@ -256,7 +259,7 @@ class VethNetwork implements Network {
 
   async #prepareOne(): Promise<Prepared> {
     for (let attempt = 1; attempt <= preparationAttempts; attempt += 1) {
-      const [prepared] = await this.#prepare(1);
+      const [prepared] = await this.#prepareOnceRemoved();
       if (prepared) return prepared;
       // Whoever contends waits another time, so that the two do not meet again at the next subnet.
       await delay(Math.random() * longestContentionPauseMs);
@@ -264,14 +267,26 @@ class VethNetwork implements Network {
     throw new Error(`other networks on this host keep taking the subnets of ${this.#policy.pool}`);
   }
 
-  /** Makes so many namespaces; fewer when another engine took one of the subnets at the same moment. */
+  /** When the pool is empty, what is just being removed comes back to it. */
+  async #prepareOnceRemoved(): Promise<Prepared[]> {
+    for (;;) {
+      try {
+        return await this.#prepare(1);
+      } catch (error) {
+        if (!(error instanceof ExhaustedError) || this.#removals.size === 0) throw error;
+        await Promise.race(this.#removals);
+      }
+    }
+  }
+
+  /** Makes so many namespaces; fewer when the pool ends, or another engine took a subnet at the same moment. */
   async #prepare(count: number): Promise<Prepared[]> {
     const routes = await readRoutes();
     const present = new Set(await this.#namespaces.list(interfacePrefix(this.#options.tag)));
     const mtu = await this.#mtu(routes);
     const taken: Prepared[] = [];
     try {
-      for (let made = 0; made < count; made += 1) taken.push(await this.#takeSubnet(routes, present));
+      await this.#takeSubnets(taken, count, routes, present);
       await this.#namespaces.create(taken.map(({ subnet, name }) => ({ subnet, name, mtu })));
     } catch (error) {
       for (const { subnet, name } of taken) this.#giveBackSubnet(subnet, name);
@@ -288,14 +303,23 @@ class VethNetwork implements Network {
     return taken.filter((prepared) => !contested.includes(prepared));
   }
 
-  async #takeSubnet(routes: Route[], present: Set<string>): Promise<Prepared> {
+  /** Takes up to `count` subnets, at least one, and waits until the last of them has rested. */
+  async #takeSubnets(taken: Prepared[], count: number, routes: Route[], present: Set<string>): Promise<void> {
     const isRefused = (subnet: Subnet) =>
       present.has(this.#nameOf(subnet)) || this.#usedByHost(routes, subnet.cidr) !== undefined;
-    const { subnet, ripeInMs } = this.#subnets.acquire(Date.now(), isRefused);
-    const name = this.#nameOf(subnet);
-    this.#known.add(name);
-    if (ripeInMs > 0) await delay(ripeInMs);
-    return { subnet, name };
+    let longestRestMs = 0;
+    while (taken.length < count) {
+      try {
+        const { subnet, ripeInMs } = this.#subnets.acquire(Date.now(), isRefused);
+        taken.push({ subnet, name: this.#nameOf(subnet) });
+        longestRestMs = Math.max(longestRestMs, ripeInMs);
+      } catch (error) {
+        if (taken.length === 0) throw error;
+        break;
+      }
+    }
+    for (const { name } of taken) this.#known.add(name);
+    if (longestRestMs > 0) await delay(longestRestMs);
   }
 
   #nameOf(subnet: Subnet): string {
@@ -311,6 +335,20 @@ class VethNetwork implements Network {
   async #discard({ subnet, name }: Prepared): Promise<void> {
     await this.#namespaces.remove(name);
     this.#giveBackSubnet(subnet, name);
+  }
+
+  /**
+   * The kernel takes its time to remove a namespace, and nobody needs to wait: without rules it is cut off already. A
+   * kill of the engine before its end leaves a stray for `reclaim`.
+   */
+  #discardInBackground(prepared: Prepared): void {
+    const removal = this.#discard(prepared)
+      .catch((error: unknown) => {
+        this.#known.delete(prepared.name);
+        this.#logger.error('cannot remove a network namespace', { name: prepared.name, ...errorData(error) });
+      })
+      .finally(() => this.#removals.delete(removal));
+    this.#removals.add(removal);
   }
 
   /**
