@@ -284,9 +284,9 @@ class VethNetwork implements Network {
     const routes = await readRoutes();
     const present = new Set(await this.#namespaces.list(interfacePrefix(this.#options.tag)));
     const mtu = await this.#mtu(routes);
-    const taken: Prepared[] = [];
+    const { taken, restMs } = this.#takeSubnets(count, routes, present);
     try {
-      await this.#takeSubnets(taken, count, routes, present);
+      if (restMs > 0) await delay(restMs);
       await this.#namespaces.create(taken.map(({ subnet, name }) => ({ subnet, name, mtu })));
     } catch (error) {
       for (const { subnet, name } of taken) this.#giveBackSubnet(subnet, name);
@@ -303,23 +303,24 @@ class VethNetwork implements Network {
     return taken.filter((prepared) => !contested.includes(prepared));
   }
 
-  /** Takes up to `count` subnets, at least one, and waits until the last of them has rested. */
-  async #takeSubnets(taken: Prepared[], count: number, routes: Route[], present: Set<string>): Promise<void> {
+  /** Takes up to `count` subnets, at least one; `restMs` is how long the last of them must still rest. */
+  #takeSubnets(count: number, routes: Route[], present: Set<string>): { taken: Prepared[]; restMs: number } {
     const isRefused = (subnet: Subnet) =>
       present.has(this.#nameOf(subnet)) || this.#usedByHost(routes, subnet.cidr) !== undefined;
-    let longestRestMs = 0;
+    const taken: Prepared[] = [];
+    let restMs = 0;
     while (taken.length < count) {
       try {
         const { subnet, ripeInMs } = this.#subnets.acquire(Date.now(), isRefused);
         taken.push({ subnet, name: this.#nameOf(subnet) });
-        longestRestMs = Math.max(longestRestMs, ripeInMs);
+        restMs = Math.max(restMs, ripeInMs);
       } catch (error) {
         if (taken.length === 0) throw error;
         break;
       }
     }
     for (const { name } of taken) this.#known.add(name);
-    if (longestRestMs > 0) await delay(longestRestMs);
+    return { taken, restMs };
   }
 
   #nameOf(subnet: Subnet): string {
