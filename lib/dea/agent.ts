@@ -135,14 +135,18 @@ export class Agent implements Component {
     const droplets = DropletCache.create({
       directory: path('droplets'),
       maxBytes: Math.floor(capacityOf(config).diskMb * 1024 * 1024 * dropletCacheShare),
-      isReferenced: (sha1) => instances.all().some(({ attributes }) => attributes.dropletSha1 === sha1),
+      isReferenced: (sha1) => instances.all().some(({ attributes }) => attributes.dropletSha1?.toLowerCase() === sha1),
       clock,
       logger,
     });
     const buildpacks = BuildpackCache.create({ directory: path('admin_buildpacks'), logger });
     const directoryServer = { uuid: randomBytes(16).toString('hex'), key: randomBytes(16).toString('hex') };
     const files = FileServer.create({
-      directoryServer: { host: config.directory_server.address, port: config.directory_server.v2_port },
+      directoryServer: {
+        host: config.directory_server.address,
+        port: config.directory_server.v2_port,
+        isExternal: config.directory_server.external,
+      },
       fileApi: { port: config.directory_server.file_api_port },
       hostUuid: directoryServer.uuid,
       key: directoryServer.key,
@@ -190,6 +194,7 @@ export class Agent implements Component {
         adminBuildpacksDirectory: path('admin_buildpacks'),
         builderDirectory,
         logger,
+        buildpackKeysInUse: () => stagingTasks.all().flatMap((task) => task.adminBuildpackKeys),
         logUrl: (taskId) => files.stagingLogUrl(taskId, stagingLogPath),
         onChange: () => snapshot.saveSoon(),
       },

@@ -64,6 +64,7 @@ export const deaConfigSchema = z
       file_api_port: port,
       v1_port: port.optional(),
       url_port: port.optional(),
+      external: z.boolean().default(false),
       address: z.string().default('0.0.0.0'),
       streaming_timeout: z.int().min(0).default(0),
       logging: z

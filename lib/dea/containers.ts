@@ -74,21 +74,29 @@ export class ContainerPaths {
   }
 }
 
+type ScriptOptions = Pick<ProcessSpec, 'user' | 'dir'>;
+
 /**
- * Runs a bash script, given on its standard input so that its secrets are in no process list, to its end.
+ * Runs a bash script that holds secrets to its end: it is given on standard input, so that it stands in no process
+ * list (docs/adr/0004-scripts-on-standard-input.md).
  * @throws ScriptError when it fails
  */
-export async function runScript(
-  container: Container,
-  script: string,
-  options: Pick<ProcessSpec, 'user' | 'dir'> & { output?: Writable } = {},
-): Promise<void> {
-  const { output, ...spec } = options;
+export function runSecretScript(container: Container, script: string, options: ScriptOptions = {}): Promise<void> {
+  return runToEnd(container, { path: 'bash', ...options }, script);
+}
+
+/**
+ * Runs a bash script that anybody may see to its end; faster than a secret one.
+ * @throws ScriptError when it fails
+ */
+export function runScript(container: Container, script: string, options: ScriptOptions = {}): Promise<void> {
+  return runToEnd(container, { path: 'bash', args: ['-c', script], ...options });
+}
+
+async function runToEnd(container: Container, spec: ProcessSpec, stdin?: string): Promise<void> {
   const stderr = new Tail();
-  const running = await container.run(
-    { path: 'bash', ...spec },
-    { stdin: script, stdout: output ?? new Tail(), stderr },
-  );
+  const io = { stdout: new Tail(), stderr, ...(stdin !== undefined && { stdin }) };
+  const running = await container.run(spec, io);
   const exitStatus = await running.wait();
   if (exitStatus !== 0) throw new ScriptError(exitStatus, stderr.text);
 }

@@ -10,8 +10,9 @@ export function fileRootsOf(instances: InstanceRegistry, stagingTasks: StagingRe
       if (!instance) return { state: 'unknown' };
       if (instance.state === 'CRASHED') return { state: 'ok', root: instance.crashDirectory };
       const isServed = instance.state === 'RUNNING' || instance.state === 'EVACUATING';
-      const root = instance.homeDirectory;
-      return isServed && root !== undefined ? { state: 'ok', root } : { state: 'unavailable' };
+      const { homeDirectory: root, rootDirectory: containerRoot } = instance;
+      if (!isServed || root === undefined || containerRoot === undefined) return { state: 'unavailable' };
+      return { state: 'ok', root, containerRoot };
     },
     stagingRoot(id): FileRoot {
       const task = stagingTasks.get(id);

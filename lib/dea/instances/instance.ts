@@ -16,6 +16,7 @@ import {
   ownerProperty,
   readContainerFile,
   runScript,
+  runSecretScript,
   stackRootfs,
   UserFacingError,
 } from '../containers.js';
@@ -161,9 +162,14 @@ export class Instance {
     return this.statCollector.stats;
   }
 
+  /** Host directory that is the container's root, while there is a container. */
+  get rootDirectory(): string | undefined {
+    return this.containerRecord && join(this.containerRecord.containerPath, 'rootfs');
+  }
+
   /** Host directory of the app user's home while there is a container. */
   get homeDirectory(): string | undefined {
-    return this.containerRecord && join(this.containerRecord.containerPath, 'rootfs', home);
+    return this.rootDirectory && join(this.rootDirectory, home);
   }
 
   /** Host directory of what a crash left behind. */
@@ -291,7 +297,7 @@ export class Instance {
       droplets.acquire({ sha1: dropletSha1, url: dropletUri, signal }),
       this.createContainer(dropletDirectory, signal),
     );
-    await runScript(container, `tar zxf '${droplet.path}'`, { user: appUser });
+    await bothOrFirstError(this.unpack(container, droplet.path), this.linkAppDirectory(container));
     signal.throwIfAborted();
     await this.runHook(config.hooks.before_start);
     signal.throwIfAborted();
@@ -342,14 +348,17 @@ export class Instance {
       containerIp: info.containerIp,
       ports: info.mappedPorts[0]!,
     };
-    if (engine.isolation === 'oci') {
-      await runScript(
-        container,
-        'cd / && mkdir -p home/vcap/app && chown vcap:vcap home/vcap/app && rm -rf /app && ln -s home/vcap/app /app',
-        { user: 'root' },
-      );
-    }
     return container;
+  }
+
+  private unpack(container: Container, droplet: string): Promise<void> {
+    return runScript(container, `tar zxf '${droplet}' && mkdir -p app`, { user: appUser });
+  }
+
+  /** Buildpacks of old find the app at `/app`, too. */
+  private async linkAppDirectory(container: Container): Promise<void> {
+    if (this.context.engine.isolation === 'none') return;
+    await runScript(container, `rm -rf /app && ln -s home/vcap/app /app`, { user: 'root' });
   }
 
   private async spawnApp(container: Container): Promise<ContainerProcess> {
@@ -372,7 +381,7 @@ export class Instance {
 
   /** Undefined for a very old droplet, which has no `staging_info.yml` but a script of its own. */
   private async startCommand(): Promise<string | undefined> {
-    const text = await readContainerFile(this.rootDirectory(), `${home}/staging_info.yml`);
+    const text = await readContainerFile(this.rootDirectory!, `${home}/staging_info.yml`);
     if (text === undefined) return undefined;
     const stagingInfo = parseYaml(text) as { start_command?: unknown } | null | undefined;
     const command = this.attributes.startCommand ?? stagingInfo?.start_command;
@@ -408,14 +417,14 @@ export class Instance {
       this.logger.warn('droplet.hook-script.missing', { hook_path: path, ...errorData(error) });
       return;
     }
-    await runScript(this.container, hookScript({ ...this.exports(), hook }), { user: appUser });
+    await runSecretScript(this.container, hookScript({ ...this.exports(), hook }), { user: appUser });
   }
 
   private healthCheckTarget() {
     const { attributes } = this;
     const timeoutSeconds = attributes.healthCheckTimeout ?? defaultHealthCheckTimeout(this.context.config);
     return {
-      rootDirectory: this.rootDirectory(),
+      rootDirectory: this.rootDirectory!,
       home,
       address:
         attributes.applicationUris.length > 0
@@ -423,10 +432,6 @@ export class Instance {
           : undefined,
       timeoutMs: timeoutSeconds * 1000,
     };
-  }
-
-  private rootDirectory(): string {
-    return join(this.containerRecord!.containerPath, 'rootfs');
   }
 
   /** Learns of the app's end, which is a crash unless a stop is under way (docs/protocol/dea.md §11.3). */

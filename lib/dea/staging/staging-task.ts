@@ -45,6 +45,8 @@ export interface StagingContext {
   /** Host directory of the builder with its own Node.js. */
   builderDirectory: string;
   logger: Logger;
+  /** Keys of the admin buildpacks that running tasks were given. */
+  buildpackKeysInUse(): string[];
   /** Signed URL of the task's log, which grows while it runs. */
   logUrl(taskId: string): string;
   /** The task's process was started: time for a snapshot. */
@@ -205,12 +207,13 @@ export class StagingTask {
   }
 
   private async createWorkspace(): Promise<void> {
-    const { stagingDirectory, buildpacks } = this.context;
+    const { stagingDirectory, buildpacks, buildpackKeysInUse } = this.context;
     this.workspace = await mkdtemp(join(stagingDirectory, 'task-'));
     // Read by the app's user in the container.
     await chmod(this.workspace, 0o755);
     await mkdir(join(this.workspace, 'staged'), { mode: 0o755 });
     this.buildpackDirectories = await buildpacks.ensure(this.message.admin_buildpacks, this.abort.signal);
+    await buildpacks.prune(buildpackKeysInUse());
   }
 
   private async createContainer(): Promise<void> {
