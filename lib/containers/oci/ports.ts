@@ -86,8 +86,8 @@ export interface Network {
   netIn(lease: NetworkLease, request: { hostPort?: number; containerPort?: number }): Promise<NetworkLease>;
   netOut(lease: NetworkLease, rules: NetOutRule[]): Promise<NetworkLease>;
   /**
-   * Removes the rules, after which nothing reaches the network any more; namespace and links vanish soon after, at the
-   * latest before `stop` resolves. Ports and subnet go back to their pools. Also for half-made ones.
+   * Begins to remove namespace, links and rules, also half-made ones; all are gone before `stop` resolves at the latest.
+   * Ports and subnet go back to their pools only then. Processes of the container must be dead.
    */
   release(lease: NetworkLease): Promise<void>;
   /** Removes every namespace, link and rule of ours that is in no lease. */

@@ -105,7 +105,7 @@ class VethNetwork implements Network {
   readonly #known = new Set<string>();
   /** Containers by index of their subnet: what the firewall must hold. */
   readonly #containers = new Map<number, FirewallContainer>();
-  /** Removals of released namespaces that are under way. */
+  /** Removals of released networks that are under way. */
   readonly #removals = new Set<Promise<void>>();
   readonly #heldPorts = new Map<number, Server>();
   #ports: PortPool;
@@ -238,11 +238,14 @@ class VethNetwork implements Network {
     // Released before; the subnet belongs to a spare by now.
     if (!container && this.#known.has(lease.hostInterface)) return;
     this.#containers.delete(subnetIndex);
-    // Rules first: nobody may be sent to a namespace that goes. Without a container what is there is not known.
-    if (container) await this.#removeRules(container);
-    else await this.#resetRules();
-    this.#discardInBackground({ subnet: this.#subnets.subnet(subnetIndex), name: lease.hostInterface });
-    await this.#releasePorts(container?.mappedPorts ?? lease.mappedPorts);
+    const mappedPorts = container?.mappedPorts ?? lease.mappedPorts;
+    this.#inBackground(lease.hostInterface, async () => {
+      // Rules first: nobody may be sent to a namespace that goes. Without a container what is there is not known.
+      if (container) await this.#removeRules(container);
+      else await this.#resetRules();
+      await this.#discard({ subnet: this.#subnets.subnet(subnetIndex), name: lease.hostInterface });
+      await this.#releasePorts(mappedPorts);
+    });
   }
 
   async reclaim(leases: NetworkLease[]): Promise<void> {
@@ -270,11 +273,12 @@ class VethNetwork implements Network {
   /** When the pool is empty, what is just being removed comes back to it. */
   async #prepareOnceRemoved(): Promise<Prepared[]> {
     for (;;) {
+      const removals = [...this.#removals];
       try {
         return await this.#prepare(1);
       } catch (error) {
-        if (!(error instanceof ExhaustedError) || this.#removals.size === 0) throw error;
-        await Promise.race(this.#removals);
+        if (!(error instanceof ExhaustedError) || removals.length === 0) throw error;
+        await Promise.race(removals);
       }
     }
   }
@@ -339,14 +343,14 @@ class VethNetwork implements Network {
   }
 
   /**
-   * The kernel takes its time to remove a namespace, and nobody needs to wait: without rules it is cut off already. A
-   * kill of the engine before its end leaves a stray for `reclaim`.
+   * The kernel takes its time to remove rules and namespaces, and nobody needs to wait: the processes are dead, and
+   * subnet and ports are not handed out before. A kill of the engine meanwhile leaves strays for `reclaim`.
    */
-  #discardInBackground(prepared: Prepared): void {
-    const removal = this.#discard(prepared)
+  #inBackground(name: string, remove: () => Promise<void>): void {
+    const removal = remove()
       .catch((error: unknown) => {
-        this.#known.delete(prepared.name);
-        this.#logger.error('cannot remove a network namespace', { name: prepared.name, ...errorData(error) });
+        this.#known.delete(name);
+        this.#logger.error('cannot remove a network', { name, ...errorData(error) });
       })
       .finally(() => this.#removals.delete(removal));
     this.#removals.add(removal);

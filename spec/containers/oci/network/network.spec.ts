@@ -277,7 +277,7 @@ describe('the network of containers', () => {
     expect(another.containerIp).to.not.equal(kept.containerIp);
     expect(another.mappedPorts[0]!.hostPort).to.be.above(hostPort);
     await next.release(lease);
-    expect(await ask('127.0.0.1', hostPort)).to.not.include('kept');
+    await eventually(async () => !(await ask('127.0.0.1', hostPort)).includes('kept') || undefined);
     await dead.stop();
   });
 
@@ -291,7 +291,7 @@ describe('the network of containers', () => {
     await runCommand('iptables', ['-w', '-t', 'nat', '-F', `isthmus-b${mark}-mapped`]);
     expect(await ask('127.0.0.1', app.mappedPorts[0]!.hostPort)).to.not.include('app');
     await network.release(other);
-    expect(await ask('127.0.0.1', app.mappedPorts[0]!.hostPort)).to.include('app');
+    await eventually(async () => (await ask('127.0.0.1', app.mappedPorts[0]!.hostPort)).includes('app') || undefined);
   });
 
   it('limits bandwidth in both directions', async () => {
