@@ -49,7 +49,7 @@ const bytesPerMegabyte = 1024 * 1024;
  */
 export class MiniCc {
   /** What has been started, to be stopped in the opposite order. */
-  private readonly started: (() => void | Promise<void>)[] = [];
+  private readonly releases: (() => void | Promise<void>)[] = [];
   private running: { url: string; token: string; cells: Cells } | undefined;
 
   private constructor(private readonly options: MiniCcOptions) {}
@@ -58,20 +58,22 @@ export class MiniCc {
     return new MiniCc(options);
   }
 
-  /** Base URL of the API; known once started. */
+  /** Base URL of the API. @throws unless it is started */
   get url(): string {
-    return this.running!.url;
+    return this.started().url;
   }
 
-  /** What the command line needs to reach this program; known once started. */
+  /** What the command line needs to reach this program. @throws unless it is started */
   get target(): Target {
-    const { url, token } = this.running!;
+    const { url, token } = this.started();
     return { url, token, router: this.options.config.router_url };
   }
 
-  /** Ids of the cells that instances can be placed on now. */
+  /** Ids of the cells that instances can be placed on now. @throws unless it is started */
   get cellIds(): string[] {
-    return this.running!.cells.list().map(({ id }) => id);
+    return this.started()
+      .cells.list()
+      .map(({ id }) => id);
   }
 
   /** @throws when the data directory, a buildpack or the port cannot be used; nothing is left running then */
@@ -86,8 +88,13 @@ export class MiniCc {
 
   /** Idempotent. */
   async stop(): Promise<void> {
-    for (let release = this.started.pop(); release; release = this.started.pop()) await release();
+    for (let release = this.releases.pop(); release; release = this.releases.pop()) await release();
     this.running = undefined;
+  }
+
+  private started(): NonNullable<MiniCc['running']> {
+    if (!this.running) throw new Error('mini-cc is not started');
+    return this.running;
   }
 
   private async startParts(): Promise<void> {
@@ -95,7 +102,7 @@ export class MiniCc {
     const directory = resolve(config.data_directory);
 
     const database = openDatabase(join(directory, 'mini-cc.db'));
-    this.started.push(() => void database.close());
+    this.releases.push(() => void database.close());
     const secrets = await loadOrCreateSecrets(join(directory, 'secrets.json'));
     const token = config.client_token ?? secrets.client_token;
     const { user, password } = config.staging.auth ?? { user: 'staging_user', password: secrets.staging_password };
@@ -105,7 +112,7 @@ export class MiniCc {
     const buildpacks = new BuildpackStore(database, now);
     const jobs = new JobStore({ database, logger, now });
     jobs.start();
-    this.started.push(() => jobs.stop());
+    this.releases.push(() => jobs.stop());
 
     const blobs = new Blobstore(join(directory, 'blobs'));
     await blobs.start();
@@ -124,7 +131,7 @@ export class MiniCc {
       logger,
     });
     await server.bind();
-    this.started.push(() => server.stop());
+    this.releases.push(() => server.stop());
     const address = `${config.advertised_host ?? config.bind_address}:${server.port}`;
     const urls = new Urls({
       protocol: config.external_protocol,
@@ -136,7 +143,7 @@ export class MiniCc {
 
     const bus = createNatsBus({ servers: config.message_bus_servers, logger, name: 'mini-cc' });
     await bus.start();
-    this.started.push(() => bus.stop());
+    this.releases.push(() => bus.stop());
     const cells = new Cells({
       bus,
       advertisementTimeoutMs: config.dea_advertisement_timeout_in_seconds * 1000,
@@ -181,11 +188,11 @@ export class MiniCc {
     const crashes = new CrashRecorder({ bus, apps, events, logger });
 
     cells.start();
-    this.started.push(() => cells.stop());
+    this.releases.push(() => cells.stop());
     crashes.start();
-    this.started.push(() => crashes.stop());
+    this.releases.push(() => crashes.stop());
     stager.start();
-    this.started.push(() => stager.stop());
+    this.releases.push(() => stager.stop());
 
     const authenticated = Router();
     authenticated.use(requireBearerToken(token));
@@ -227,7 +234,7 @@ export class MiniCc {
   private async writeTarget(): Promise<void> {
     const { target } = this;
     await writeTargetFile(target);
-    this.started.push(() => removeTargetFile(target.url));
+    this.releases.push(() => removeTargetFile(target.url));
   }
 }
 

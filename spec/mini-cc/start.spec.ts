@@ -1,0 +1,103 @@
+import { once } from 'node:events';
+import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { type AddressInfo, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { silentLogger } from '../../lib/logging/logger.js';
+import { completeMiniCcConfig, loadMiniCcConfig } from '../../lib/mini-cc/config.js';
+import { MiniCc } from '../../lib/mini-cc/mini-cc.js';
+import { rejectionOf } from '../support/http-server.js';
+import { startMiniCc } from '../support/mini-cc.js';
+import { type NatsServer, startNats } from '../support/nats.js';
+
+describe('starting the miniature Cloud Controller', () => {
+  let nats: NatsServer;
+  let directory: string;
+
+  before(async () => {
+    nats = await startNats();
+  });
+
+  after(() => nats.stop());
+
+  beforeEach(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'mini-cc-start-'));
+  });
+
+  afterEach(() => rm(directory, { recursive: true, force: true }));
+
+  const create = (external_port: number, portFallback: boolean) =>
+    MiniCc.create({
+      config: completeMiniCcConfig({
+        data_directory: directory,
+        external_port,
+        message_bus_servers: [nats.url],
+        write_target_file: false,
+      }),
+      logger: silentLogger,
+      portFallback,
+    });
+
+  it('takes another port than a taken one when it may, else says so and leaves nothing running', async () => {
+    const taken = createServer().listen(0, '127.0.0.1');
+    await once(taken, 'listening');
+    const { port } = taken.address() as AddressInfo;
+    const other = create(port, true);
+    try {
+      expect(await rejectionOf(create(port, false).start())).to.have.property('code', 'EADDRINUSE');
+      await other.start();
+      const { url } = other;
+      expect(url).not.to.contain(`:${port}`);
+      expect((await fetch(`${url}/v2/info`)).status).to.equal(200);
+      await other.stop();
+      expect(await rejectionOf(fetch(`${url}/v2/info`))).to.have.property('message', 'fetch failed');
+    } finally {
+      await other.stop();
+      taken.close();
+    }
+  });
+
+  it('packs a buildpack again only when its directory has changed', async () => {
+    const path = join(directory, 'pack');
+    await cp('spec/fixtures/buildpacks/static-buildpack', path, { recursive: true });
+    const data = join(directory, 'data');
+    const sha1AfterStart = async () => {
+      const cc = await startMiniCc({
+        natsUrl: nats.url,
+        directory: data,
+        config: { buildpacks: [{ name: 'p', path }] },
+      });
+      const [buildpack] = (await cc.call('GET', '/v2/buildpacks')).body.resources;
+      await cc.miniCc.stop();
+      return buildpack.sha1;
+    };
+    const first = await sha1AfterStart();
+    expect(await sha1AfterStart()).to.equal(first);
+    await writeFile(join(path, 'VERSION'), '2');
+    expect(await sha1AfterStart()).not.to.equal(first);
+  });
+
+  it('names a buildpack whose directory is missing', async () => {
+    const config = { buildpacks: [{ name: 'lost', path: '/nowhere' }] };
+    const error = await rejectionOf(startMiniCc({ natsUrl: nats.url, directory, config }));
+    expect(error.message).to.match(/^buildpack lost: .*\/nowhere/);
+  });
+
+  it('has a sample configuration that is complete and right', () => {
+    const config = loadMiniCcConfig('config/mini-cc.yml');
+    expect(config.buildpacks.map(({ name }) => name)).to.deep.equal(['static', 'procfile']);
+    expect(config.external_port).to.equal(8181);
+  });
+
+  it('names the keys that are wrong', () => {
+    const complete = (extra: Record<string, unknown>) => () =>
+      completeMiniCcConfig({ data_directory: 'x', message_bus_servers: ['nats://x'], ...extra });
+    expect(complete({ client_token: 'short' })).to.throw('client_token: must have at least 16 characters');
+    expect(complete({ default_running_security_groups: ['all'] })).to.throw(
+      'default_running_security_groups[0]: is not',
+    );
+    expect(complete({ staging: { timeout_in_seconds: 'long' } })).to.throw('staging.timeout_in_seconds');
+    expect(() => completeMiniCcConfig({ message_bus_servers: [] } as never)).to.throw('data_directory: missing key');
+  });
+});
