@@ -1,6 +1,7 @@
 import { createWriteStream } from 'node:fs';
 import { lstat, readdir, readlink } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { ZipFile } from 'yazl';
 
@@ -30,25 +31,22 @@ export interface ZipResult {
  */
 export async function zipDirectory(options: ZipDirectoryOptions): Promise<ZipResult> {
   const zip = new ZipFile();
-  const written = pipeline(zip.outputStream, createWriteStream(options.destination, { mode: 0o600 }));
+  const archive = zip.outputStream as unknown as Readable;
   // A file that cannot be opened is told as an event of the archive, after its entry was added.
-  const failed = new Promise<never>((_resolve, reject) => {
-    (zip as unknown as NodeJS.EventEmitter).on('error', reject);
-  });
+  zip.on('error', (error) => archive.destroy(error));
   const result: ZipResult = { files: 0, bytes: 0 };
-  const packed = (async () => {
-    await addDirectory(zip, options, '', result);
-    zip.end();
-    await written;
-    return result;
-  })();
-  try {
-    return await Promise.race([packed, failed]);
-  } catch (error) {
-    (zip.outputStream as unknown as { destroy(reason: unknown): void }).destroy(error);
-    await Promise.allSettled([packed, written]);
-    throw error;
-  }
+  const written = pipeline(archive, createWriteStream(options.destination, { mode: 0o600 }));
+  const packed = addDirectory(zip, options, '', result)
+    .then(() => zip.end())
+    .catch((error: Error) => {
+      archive.destroy(error);
+      throw error;
+    });
+  // Both are waited for also when one fails, so that nothing goes on behind the caller's back.
+  const [packing, writing] = await Promise.allSettled([packed, written]);
+  if (packing.status === 'rejected') throw packing.reason;
+  if (writing.status === 'rejected') throw writing.reason;
+  return result;
 }
 
 async function addDirectory(
