@@ -98,7 +98,7 @@ export class OciContainer implements Container {
       checkProcessSpec(spec);
       const id = this.#claimProcessId(spec.id ?? randomUUID());
       try {
-        const supervised = await this.#start(id, spec, io);
+        const supervised = await this.#host.warmer.during(() => this.#start(id, spec, io));
         this.#processes.set(id, supervised);
         return this.#attach(supervised, io);
       } finally {

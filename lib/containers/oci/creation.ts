@@ -1,6 +1,5 @@
-import { mkdir, readFile, rm } from 'node:fs/promises';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { writeFileAtomically } from '../../files/atomic-write.js';
 import type { ContainerSpec } from '../engine.js';
 import { type ContainerState, StateFile } from './container-state.js';
 import { type Host, runtimeOf } from './host.js';
@@ -70,12 +69,26 @@ const volume: Step<Creation> = {
 
 const network: Step<Creation> = {
   name: 'network',
-  async run({ host, spec, file }) {
-    const { handle } = file.state;
-    file.state.network = await host.network.create({ handle, netIn: spec.netIn ?? [], netOut: spec.netOut ?? [] });
+  async run({ host, file }) {
+    file.state.network = await host.network.create({ handle: file.state.handle, netIn: [], netOut: [] });
   },
   async undo({ host, file }) {
     if (file.state.network) await host.network.release(file.state.network);
+  },
+};
+
+/** Not needed before the first process: it takes no longer than init does, and runs beside it. */
+const openings: Step<Creation> = {
+  name: 'openings',
+  async run({ host, spec, file }) {
+    const { state } = file;
+    for (const request of spec.netIn ?? []) {
+      if (state.network) state.network = await host.network.netIn(state.network, request);
+    }
+    if (state.network && spec.netOut?.length) state.network = await host.network.netOut(state.network, spec.netOut);
+    if (state.network && state.limits.bandwidth) {
+      await host.network.limitBandwidth(state.network, state.limits.bandwidth);
+    }
   },
 };
 
@@ -104,11 +117,11 @@ const bundle: Step<Creation> = {
       ...(runtimes.compiledSeccomp !== undefined && { compiledSeccomp: runtimes.compiledSeccomp }),
     });
     const resolvConf = await readFile('/etc/resolv.conf', 'utf8').catch(() => '');
-    const readableInside = { durable: false, mode: 0o644 };
+    // Nobody reads them before the state file says `active`, so they need not appear in one step.
     await Promise.all([
-      writeFileAtomically(hostsFile, hostsFileContent(handle, network.containerIp), readableInside),
-      writeFileAtomically(resolvConfFile, resolvConfContent(resolvConf, network.hostIp), readableInside),
-      writeFileAtomically(join(file.directory, 'config.json'), JSON.stringify(config), { durable: false }),
+      writeFile(hostsFile, hostsFileContent(handle, network.containerIp), { mode: 0o644 }),
+      writeFile(resolvConfFile, resolvConfContent(resolvConf, network.hostIp), { mode: 0o644 }),
+      writeFile(join(file.directory, 'config.json'), JSON.stringify(config), { mode: 0o600 }),
     ]);
   },
 };
@@ -125,14 +138,6 @@ const init: Step<Creation> = {
   },
 };
 
-const bandwidth: Step<Creation> = {
-  name: 'bandwidth',
-  async run({ host, file }) {
-    const { limits, network } = file.state;
-    if (limits.bandwidth && network) await host.network.limitBandwidth(network, limits.bandwidth);
-  },
-};
-
 const activation: Step<Creation> = {
   name: 'activation',
   run: ({ file }) =>
@@ -146,7 +151,6 @@ export const creationStages: Step<Creation>[][] = [
   [directory],
   [volume, network],
   [bundle],
-  [init],
-  [bandwidth],
+  [init, openings],
   [activation],
 ];

@@ -2,6 +2,7 @@ import type { Logger } from '../../logging/logger.js';
 import { HostRequirementError } from '../errors.js';
 import type { ContainerState } from './container-state.js';
 import type { HostTools } from './host-tools.js';
+import type { MigrationWarmer } from './migration-warmer.js';
 import type { Cgroups, Network, Volumes } from './ports.js';
 import type { RuntimeChoice } from './runtime/choice.js';
 import type { OciRuntime } from './runtime/oci-runtime.js';
@@ -22,6 +23,7 @@ export interface Host {
   supervisor: Supervisor;
   shell: ContainerShell;
   streams: TarStreams;
+  warmer: MigrationWarmer;
   logger: Logger;
 }
 

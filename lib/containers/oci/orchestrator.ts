@@ -20,6 +20,7 @@ import { readBootId, type StateFile } from './container-state.js';
 import { beginCreation, creationStages } from './creation.js';
 import type { Host } from './host.js';
 import { findHostTools } from './host-tools.js';
+import { MigrationWarmer } from './migration-warmer.js';
 import type { Cgroups, Network, Volumes } from './ports.js';
 import { recover } from './recovery.js';
 import { releaseHoldings, removeDirectory } from './removal.js';
@@ -103,6 +104,7 @@ export class OciEngine implements ContainerEngine {
       supervisor,
       shell,
       streams: new TarStreams({ shell }),
+      warmer: new MigrationWarmer(),
     };
     this.#host = host;
     await this.#recover(host);
@@ -118,6 +120,7 @@ export class OciEngine implements ContainerEngine {
     for (const container of this.#containers.values()) container.letGo();
     this.#host?.supervisor.stop();
     this.#host?.streams.stop();
+    await this.#host?.warmer.stop();
     const { volumes, network } = this.#collaborators;
     await Promise.all([volumes.stop(), network.stop()]);
   }
@@ -186,11 +189,10 @@ export class OciEngine implements ContainerEngine {
     await this.#removals.get(handle);
     return this.#turnstile.pass(async () => {
       const creation = beginCreation(host, handle, spec);
-      await runStages(creationStages, creation, {
-        onUndoFailure: (step, error) => {
-          this.#logger.error('containers.create.undo-failed', { handle, step, ...errorData(error) });
-        },
-      });
+      const onUndoFailure = (step: string, error: unknown) => {
+        this.#logger.error('containers.create.undo-failed', { handle, step, ...errorData(error) });
+      };
+      await host.warmer.during(() => runStages(creationStages, creation, { onUndoFailure }));
       return this.#add(host, creation.file);
     });
   }

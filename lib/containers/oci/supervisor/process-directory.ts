@@ -1,6 +1,5 @@
-import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { writeFileAtomically } from '../../../files/atomic-write.js';
 import type { OciProcess } from '../runtime/process.js';
 
 /** How a process was started; what joining it again needs. */
@@ -40,8 +39,8 @@ export class ProcessDirectory {
   async prepare(process: OciProcess, traits: ProcessTraits): Promise<void> {
     await mkdir(this.exitDirectory, { recursive: true, mode: 0o700 });
     await Promise.all([
-      writeFileAtomically(this.processFile, JSON.stringify(process), { durable: false }),
-      writeFileAtomically(this.traitsFile, JSON.stringify(traits), { durable: false }),
+      writeFile(this.processFile, JSON.stringify(process), { mode: 0o600 }),
+      writeFile(this.traitsFile, JSON.stringify(traits), { mode: 0o600 }),
     ]);
   }
 

@@ -1,0 +1,64 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { expect } from 'chai';
+import fc from 'fast-check';
+import { EngineProcess } from '../../support/engine-process.js';
+import { makeOciSettings, startOciEngine } from '../../support/oci.js';
+import { stackRootfs } from '../../support/stack.js';
+import { runToEnd, script } from '../engine-contract.js';
+
+/** What happened before the engine was killed. */
+interface History {
+  created: Set<string>;
+  destroyed: Set<string>;
+}
+
+/** Keeps an engine busy making and destroying until it is killed, and tells what it acknowledged. */
+async function workUntilKilled(engine: EngineProcess, delayMs: number): Promise<History> {
+  const history: History = { created: new Set(), destroyed: new Set() };
+  const limits = { memoryBytes: 64 * 1024 * 1024, disk: { bytes: 16 * 1024 * 1024 } };
+  const worker = async (name: string) => {
+    for (let round = 0; ; round += 1) {
+      const handle = `${name}-${round}`;
+      await engine.ask({ verb: 'create', spec: { handle, rootfs: stackRootfs(), limits, netIn: [{}] } });
+      history.created.add(handle);
+      await engine.ask({ verb: 'run', handle, spec: script('sleep 1000') });
+      if (round % 2 === 1) continue;
+      // From here on either state is right: the answer may be what was lost.
+      history.created.delete(handle);
+      await engine.ask({ verb: 'destroy', handle });
+      history.destroyed.add(handle);
+    }
+  };
+  const workers = ['a', 'b', 'c'].map((name) => worker(name).catch((error: Error) => error.message));
+  await delay(delayMs);
+  await engine.kill();
+  expect(new Set(await Promise.all(workers))).to.deep.equal(new Set(['the engine was killed']));
+  return history;
+}
+
+describe('the oci engine, killed at any point of making and destroying containers', function () {
+  this.timeout(300_000);
+
+  it('finds every container that it acknowledged, none that it destroyed, and leaks nothing', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.integer({ min: 5, max: 600 }), async (delayMs) => {
+        const settings = await makeOciSettings();
+        const history = await workUntilKilled(await EngineProcess.start(settings), delayMs);
+        const after = await startOciEngine({ settings });
+        try {
+          const handles = (await after.engine.list()).map(({ handle }) => handle);
+          expect(handles).to.include.members([...history.created]);
+          expect(handles.filter((handle) => history.destroyed.has(handle))).to.deep.equal([]);
+          for (const handle of history.created) {
+            const container = await after.engine.lookup(handle);
+            const { stdout } = await runToEnd(container, script('echo alive'));
+            expect(stdout).to.equal('alive\n');
+          }
+        } finally {
+          await after.dispose();
+        }
+      }),
+      { numRuns: 8, endOnFailure: true },
+    );
+  });
+});
