@@ -35,6 +35,8 @@ export class DuplicateReservationError extends Error {
 export interface LedgerOptions {
   /** File that the reservations are kept in. */
   path: string;
+  /** Where its temporary files are made, on the same file system. @default beside `path` */
+  temporaryDirectory?: string;
   /** Overcommit factors included. */
   capacity: Resources;
 }
@@ -177,7 +179,9 @@ export class Ledger {
   }
 
   private write(): Promise<void> {
-    return writeFileAtomically(this.options.path, `${JSON.stringify({ reservations: this.list() })}\n`);
+    const { path, temporaryDirectory } = this.options;
+    const content = `${JSON.stringify({ reservations: this.list() })}\n`;
+    return writeFileAtomically(path, content, temporaryDirectory === undefined ? {} : { temporaryDirectory });
   }
 }
 

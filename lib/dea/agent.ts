@@ -131,7 +131,11 @@ export class Agent implements Component {
       logger,
     });
     const { instances, stagingTasks } = this;
-    const ledger = await Ledger.open({ path: join(path('db'), 'ledger.json'), capacity: capacityOf(config) });
+    const ledger = await Ledger.open({
+      path: join(path('db'), 'ledger.json'),
+      temporaryDirectory: path('tmp'),
+      capacity: capacityOf(config),
+    });
     const droplets = DropletCache.create({
       directory: path('droplets'),
       maxBytes: Math.floor(capacityOf(config).diskMb * 1024 * 1024 * dropletCacheShare),

@@ -84,7 +84,7 @@ export class Reapers {
     const { engine, instances, stagingTasks } = this.options;
     const containers = await engine.list({ [ownerProperty]: deaOwner });
     const known = new Set([
-      ...instances.all().flatMap((instance) => instance.handles),
+      ...instances.all().map((instance) => instance.handle),
       ...stagingTasks.all().map((task) => task.handle),
     ]);
     return containers.map(({ handle }) => handle).filter((handle) => !known.has(handle));

@@ -3,7 +3,8 @@ import { z } from 'zod';
 import { writeFileAtomically } from '../files/atomic-write.js';
 import { errorData, type Logger } from '../logging/logger.js';
 import { environmentOf } from './instances/attributes.js';
-import type { Instance, InstanceContainerRecord } from './instances/instance.js';
+import type { Instance } from './instances/instance.js';
+import type { InstanceContainerRecord } from './instances/instance-container.js';
 import { type InstanceState, syslogDrainUrls } from './messages.js';
 import type { StagingTask } from './staging/staging-task.js';
 

@@ -1,33 +1,15 @@
-import { mkdir, readFile } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { load as parseYaml } from 'js-yaml';
 import type { DropletCache } from '../../cell/droplet-cache.js';
 import type { Ledger } from '../../cell/ledger.js';
-import type { Container, ContainerEngine, ContainerProcess, PortMapping } from '../../containers/engine.js';
-import { UnknownHandleError } from '../../containers/errors.js';
+import type { ContainerEngine, ContainerProcess } from '../../containers/engine.js';
 import { errorData, type Logger } from '../../logging/logger.js';
-import { type DeaConfig, defaultHealthCheckTimeout } from '../config.js';
-import {
-  appUser,
-  configuredBindMounts,
-  copyDirectoryOut,
-  deaOwner,
-  kindProperty,
-  ownerProperty,
-  readContainerFile,
-  runScript,
-  runSecretScript,
-  stackRootfs,
-  UserFacingError,
-} from '../containers.js';
-import { netOutRules } from '../egress-rules.js';
+import type { DeaConfig } from '../config.js';
+import { UserFacingError } from '../containers.js';
 import type { InstanceState } from '../messages.js';
 import type { InstanceAttributes } from './attributes.js';
-import { systemExports, userExports } from './environment.js';
-import { waitUntilHealthy } from './health-check.js';
-import { instanceLimits } from './limits.js';
-import { hookScript, startScript } from './start-script.js';
-import { type InstanceStats, StatCollector } from './stat-collector.js';
+import { bothOrFirstError, InstanceContainer, type InstanceContainerRecord } from './instance-container.js';
+import type { InstanceStats } from './stat-collector.js';
 
 /** What an instance works with; shared by all instances of the agent. */
 export interface InstanceContext {
@@ -47,15 +29,6 @@ export interface InstanceContext {
   onTransition(instance: Instance, from: InstanceState, to: InstanceState): void;
 }
 
-/** What a snapshot remembers about the container of an instance. */
-export interface InstanceContainerRecord {
-  handle: string;
-  containerPath: string;
-  hostIp: string;
-  containerIp: string;
-  ports: PortMapping;
-}
-
 /** A required state is not the one that the instance is in. */
 export class TransitionError extends Error {
   constructor(from: InstanceState, to: InstanceState) {
@@ -63,13 +36,9 @@ export class TransitionError extends Error {
   }
 }
 
-/** Id of the app's process in its container, a Warden job's number for readers of the snapshot. */
-const appProcessId = '1';
-const home = '/home/vcap';
-const minimumSampleAgeMs = 1000;
-
 /**
- * One app instance and its container (docs/protocol/dea.md §8, §9, §11, §13).
+ * The life of one app instance (docs/protocol/dea.md §8, §9, §11, §13); what is done in its container is
+ * `InstanceContainer`'s.
  *
  *   BORN ---start---> STARTING --healthy--> RUNNING
  *    |  \                |  \                |   |
@@ -84,15 +53,10 @@ const minimumSampleAgeMs = 1000;
 export class Instance {
   private currentState: InstanceState = 'BORN';
   private readonly timestampsMs = new Map<InstanceState, number>();
-  private readonly statCollector = new StatCollector();
   private readonly startAbort = new AbortController();
   private starting: Promise<void> | undefined;
   private stopping: Promise<void> | undefined;
-  private destroying: Promise<void> | undefined;
-  /** The container keeps the id that the instance was born with. */
-  private readonly initialHandle: string;
-  private container: Container | undefined;
-  private containerRecord: InstanceContainerRecord | undefined;
+  private readonly container: InstanceContainer;
   private process: ContainerProcess | undefined;
   private readonly logger: Logger;
 
@@ -105,7 +69,6 @@ export class Instance {
     readonly attributes: InstanceAttributes,
     private readonly context: InstanceContext,
   ) {
-    this.initialHandle = attributes.instanceId;
     this.timestampsMs.set('BORN', context.clock());
     this.logger = context.logger.child(
       {
@@ -115,6 +78,8 @@ export class Instance {
       },
       'Dea::Instance',
     );
+    const { engine, config, localIp, clock } = context;
+    this.container = new InstanceContainer({ attributes, engine, config, localIp, clock, logger: this.logger });
   }
 
   get id(): string {
@@ -140,18 +105,17 @@ export class Instance {
     return this.timestampsMs.get('STARTING');
   }
 
-  /** Container handles that this instance has or is about to have. */
-  get handles(): string[] {
-    const current = this.containerRecord?.handle;
-    return current === undefined ? [this.initialHandle] : [this.initialHandle, current];
+  /** Handle of the container that this instance has or is about to have. */
+  get handle(): string {
+    return this.record?.handle ?? this.container.handle;
   }
 
   get hostPort(): number | null {
-    return this.containerRecord?.ports.hostPort ?? null;
+    return this.record?.ports.hostPort ?? null;
   }
 
   get record(): InstanceContainerRecord | undefined {
-    return this.containerRecord;
+    return this.container.record;
   }
 
   get hasStartedProcess(): boolean {
@@ -159,17 +123,17 @@ export class Instance {
   }
 
   get stats(): InstanceStats {
-    return this.statCollector.stats;
+    return this.container.stats;
   }
 
   /** Host directory that is the container's root, while there is a container. */
   get rootDirectory(): string | undefined {
-    return this.containerRecord && join(this.containerRecord.containerPath, 'rootfs');
+    return this.container.rootDirectory;
   }
 
   /** Host directory of the app user's home while there is a container. */
   get homeDirectory(): string | undefined {
-    return this.rootDirectory && join(this.rootDirectory, home);
+    return this.container.homeDirectory;
   }
 
   /** Host directory of what a crash left behind. */
@@ -220,8 +184,7 @@ export class Instance {
   }): Promise<void> {
     this.transition('RESUMING', ['BORN']);
     if (saved.startedAtMs !== undefined) this.timestampsMs.set('STARTING', saved.startedAtMs);
-    this.containerRecord = saved.record;
-    const isAdopted = saved.record !== undefined && (await this.adopt(saved.record.handle));
+    const isAdopted = await this.adopt(saved.record);
     if (saved.state === 'CRASHED') {
       this.wasCrashed = true;
       this.transition('CRASHED', ['RESUMING']);
@@ -249,34 +212,25 @@ export class Instance {
    */
   async cleanUpAfterCrash(): Promise<void> {
     this.startAbort.abort();
+    // A hook may still run in there, and the start waits for it.
+    await this.container.stop({ kill: true }).catch((error: unknown) => this.warn('droplet.crash-handler.stop', error));
     await this.starting;
-    if (this.container) {
-      const target = join(this.crashDirectory, 'logs');
-      await copyDirectoryOut(this.container, `${home}/logs`, target).catch((error: unknown) =>
-        this.logger.debug('droplet.crash-handler.no-logs', errorData(error)),
-      );
-    } else {
-      await mkdir(join(this.crashDirectory, 'logs'), { recursive: true }).catch(() => {});
-    }
-    await this.destroyContainer();
+    const logs = join(this.crashDirectory, 'logs');
+    await mkdir(logs, { recursive: true });
+    await this.container.keepLogs(logs).catch((error: unknown) => this.warn('droplet.crash-handler.no-logs', error));
+    await this.container.destroy();
     await this.context.ledger.shrink(this.reservationId, { memoryMb: 0 });
   }
 
   /** Removes the container, if there is one, and gives the whole reservation back. */
   async dispose(): Promise<void> {
-    await this.destroyContainer();
+    await this.container.destroy();
     await this.context.ledger.release(this.reservationId);
   }
 
-  /** Samples the container unless that was done just now. Errors keep the old values. */
-  async collectStats(): Promise<void> {
-    const nowMs = this.context.clock();
-    if (!this.container || nowMs - this.stats.sampledAtMs < minimumSampleAgeMs) return;
-    try {
-      this.statCollector.add(await this.container.metrics(), nowMs);
-    } catch (error) {
-      this.logger.warn('stat-collector.info-retrieval.failed', errorData(error));
-    }
+  /** Samples the container unless that was done just now. */
+  collectStats(): Promise<void> {
+    return this.container.collectStats();
   }
 
   private transition(to: InstanceState, from: InstanceState[]): void {
@@ -293,23 +247,23 @@ export class Instance {
     if (dropletSha1 === null) throw new Error('sha cannot be nil');
     // The directory is mounted into the container, which is made while the droplet may still be on its way.
     const dropletDirectory = await droplets.prepareDirectory(dropletSha1);
-    const [droplet, container] = await bothOrFirstError(
+    const [droplet] = await bothOrFirstError(
       droplets.acquire({ sha1: dropletSha1, url: dropletUri, signal }),
-      this.createContainer(dropletDirectory, signal),
+      this.container.create(dropletDirectory, signal),
     );
-    await bothOrFirstError(this.unpack(container, droplet.path), this.linkAppDirectory(container));
+    await this.container.install(droplet.path);
     signal.throwIfAborted();
-    await this.runHook(config.hooks.before_start);
+    await this.container.runHook(config.hooks.before_start, this.startedAt);
     signal.throwIfAborted();
-    this.process = await this.spawnApp(container);
+    this.process = await this.container.spawnApp(this.startedAt);
     this.context.onChange();
     this.link(this.process);
-    const isHealthy = await waitUntilHealthy(this.healthCheckTarget(), signal);
+    const isHealthy = await this.container.waitUntilHealthy(signal);
     signal.throwIfAborted();
     if (!isHealthy) throw new UserFacingError('failed to accept connections within health check timeout');
     this.transition('RUNNING', ['STARTING']);
     await this.collectStats();
-    await this.runHook(config.hooks.after_start);
+    await this.container.runHook(config.hooks.after_start, this.startedAt);
   }
 
   private failStart(error: unknown): void {
@@ -318,120 +272,6 @@ export class Instance {
     this.logger.warn('instance.start.failed', errorData(error));
     this.exitDescription = error instanceof UserFacingError ? error.message : 'failed to start';
     this.transition('CRASHED', ['STARTING', 'RUNNING']);
-  }
-
-  private async createContainer(dropletDirectory: string, signal: AbortSignal): Promise<Container> {
-    const { config, engine } = this.context;
-    const { attributes } = this;
-    const rootfs = stackRootfs(config.stacks, attributes.stack);
-    const netOut = netOutRules(attributes.egressNetworkRules);
-    signal.throwIfAborted();
-    const container = await engine.create({
-      handle: this.initialHandle,
-      rootfs,
-      properties: { [ownerProperty]: deaOwner, [kindProperty]: 'instance' },
-      bindMounts: [
-        { source: dropletDirectory, destination: dropletDirectory, mode: 'ro' },
-        ...configuredBindMounts(config),
-      ],
-      limits: instanceLimits(attributes.limits, config.instance),
-      netIn: [{}],
-      netOut,
-    });
-    this.container = container;
-    this.watchMemory(container);
-    const info = await container.info();
-    this.containerRecord = {
-      handle: container.handle,
-      containerPath: info.containerPath,
-      hostIp: info.hostIp,
-      containerIp: info.containerIp,
-      ports: info.mappedPorts[0]!,
-    };
-    return container;
-  }
-
-  private unpack(container: Container, droplet: string): Promise<void> {
-    return runScript(container, `tar zxf '${droplet}' && mkdir -p app`, { user: appUser });
-  }
-
-  /** Buildpacks of old find the app at `/app`, too. */
-  private async linkAppDirectory(container: Container): Promise<void> {
-    if (this.context.engine.isolation === 'none') return;
-    await runScript(container, `rm -rf /app && ln -s home/vcap/app /app`, { user: 'root' });
-  }
-
-  private async spawnApp(container: Container): Promise<ContainerProcess> {
-    const { config } = this.context;
-    const script = startScript({
-      ...this.exports(),
-      command: await this.startCommand(),
-      postSetupHook: config.post_setup_hook,
-    });
-    return container.run(
-      {
-        id: appProcessId,
-        path: 'bash',
-        user: appUser,
-        rlimits: { nofile: this.attributes.limits.fds, nproc: config.instance.nproc_limit },
-      },
-      { stdin: script },
-    );
-  }
-
-  /** Undefined for a very old droplet, which has no `staging_info.yml` but a script of its own. */
-  private async startCommand(): Promise<string | undefined> {
-    const text = await readContainerFile(this.rootDirectory!, `${home}/staging_info.yml`);
-    if (text === undefined) return undefined;
-    const stagingInfo = parseYaml(text) as { start_command?: unknown } | null | undefined;
-    const command = this.attributes.startCommand ?? stagingInfo?.start_command;
-    if (typeof command !== 'string' || command === '') throw new UserFacingError('missing start command');
-    return command;
-  }
-
-  private exports(): { systemExports: string; userExports: string } {
-    const { attributes, containerRecord } = this;
-    return {
-      systemExports: systemExports({
-        vcapApplication: attributes.vcapApplication,
-        applicationId: attributes.applicationId,
-        instanceId: attributes.instanceId,
-        instanceIndex: attributes.instanceIndex,
-        services: attributes.services,
-        memoryMb: attributes.limits.mem,
-        containerPort: containerRecord!.ports.containerPort,
-        hostPort: containerRecord!.ports.hostPort,
-        localIp: this.context.localIp,
-        startedAt: new Date(this.startedAtMs!),
-      }),
-      userExports: userExports(attributes.environmentEntries),
-    };
-  }
-
-  private async runHook(path: string | undefined): Promise<void> {
-    if (path === undefined || !this.container) return;
-    let hook: string;
-    try {
-      hook = await readFile(path, 'utf8');
-    } catch (error) {
-      this.logger.warn('droplet.hook-script.missing', { hook_path: path, ...errorData(error) });
-      return;
-    }
-    await runSecretScript(this.container, hookScript({ ...this.exports(), hook }), { user: appUser });
-  }
-
-  private healthCheckTarget() {
-    const { attributes } = this;
-    const timeoutSeconds = attributes.healthCheckTimeout ?? defaultHealthCheckTimeout(this.context.config);
-    return {
-      rootDirectory: this.rootDirectory!,
-      home,
-      address:
-        attributes.applicationUris.length > 0
-          ? { host: this.context.localIp, port: this.containerRecord!.ports.hostPort }
-          : undefined,
-      timeoutMs: timeoutSeconds * 1000,
-    };
   }
 
   /** Learns of the app's end, which is a crash unless a stop is under way (docs/protocol/dea.md §11.3). */
@@ -446,7 +286,7 @@ export class Instance {
   }
 
   private async handleExit(exitStatus: number, description?: string): Promise<void> {
-    const events = description ? [] : await this.pastEvents();
+    const events = description ? [] : await this.container.pastEvents();
     if (!['STARTING', 'RUNNING', 'EVACUATING'].includes(this.currentState)) return;
     this.exitStatus = exitStatus;
     this.exitDescription = description ?? events?.[0] ?? (events ? 'app instance exited' : 'cannot be determined');
@@ -458,81 +298,31 @@ export class Instance {
     this.transition('CRASHED', ['STARTING', 'RUNNING', 'EVACUATING']);
   }
 
-  private async pastEvents(): Promise<string[] | undefined> {
+  private async adopt(saved: InstanceContainerRecord | undefined): Promise<boolean> {
     try {
-      return (await this.container?.info())?.events;
-    } catch {
-      return undefined;
-    }
-  }
-
-  /** A container that ran out of memory is stopped as a whole, as Warden does: half an app is no app. */
-  private watchMemory(container: Container): void {
-    const unsubscribe = container.onEvent(() => {
-      unsubscribe();
-      container
-        .stop({ kill: true })
-        .catch((error: unknown) => this.logger.warn('droplet.out-of-memory.stop.failed', errorData(error)));
-    });
-  }
-
-  private async adopt(handle: string): Promise<boolean> {
-    try {
-      const container = await this.context.engine.lookup(handle);
-      this.container = container;
-      const info = await container.info();
-      this.containerRecord = {
-        handle,
-        containerPath: info.containerPath,
-        hostIp: info.hostIp,
-        containerIp: info.containerIp,
-        ports: this.containerRecord?.ports ?? info.mappedPorts[0]!,
-      };
-      this.process = await container.attach(appProcessId);
-      this.watchMemory(container);
+      this.process = await this.container.adopt(saved);
       return true;
     } catch (error) {
-      this.logger.warn('instance.resume.failed', errorData(error));
+      this.logger.info('instance.resume.without-container', errorData(error));
       return false;
     }
   }
 
   private async runStop(): Promise<void> {
+    const { hooks } = this.context.config;
     this.startAbort.abort();
+    await this.container.runHook(hooks.before_stop, this.startedAt);
+    await this.container.stop();
     await this.starting;
-    if (this.container) {
-      await this.runHook(this.context.config.hooks.before_stop);
-      await this.container.stop();
-      await this.runHook(this.context.config.hooks.after_stop);
-    }
+    await this.container.runHook(hooks.after_stop, this.startedAt);
     this.transition('STOPPED', ['STOPPING']);
   }
 
-  private destroyContainer(): Promise<void> {
-    this.destroying ??= this.runDestroy().catch((error: unknown) => {
-      this.destroying = undefined;
-      throw error;
-    });
-    return this.destroying;
+  private get startedAt(): Date {
+    return new Date(this.startedAtMs ?? this.context.clock());
   }
 
-  private async runDestroy(): Promise<void> {
-    const { container } = this;
-    if (!container) return;
-    try {
-      await this.context.engine.destroy(container.handle);
-    } catch (error) {
-      if (!(error instanceof UnknownHandleError)) throw error;
-    }
-    this.container = undefined;
-    this.containerRecord = undefined;
+  private warn(message: string, error: unknown): void {
+    this.logger.warn(message, errorData(error));
   }
-}
-
-/** Lets both run to their end, so that nothing goes on behind a failure's back. @throws the first error */
-async function bothOrFirstError<A, B>(first: Promise<A>, second: Promise<B>): Promise<[A, B]> {
-  const [a, b] = await Promise.allSettled([first, second]);
-  if (a.status === 'rejected') throw a.reason;
-  if (b.status === 'rejected') throw b.reason;
-  return [a.value, b.value];
 }

@@ -1,0 +1,300 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { load as parseYaml } from 'js-yaml';
+import type { Container, ContainerEngine, ContainerProcess, PortMapping } from '../../containers/engine.js';
+import { UnknownHandleError } from '../../containers/errors.js';
+import { errorData, type Logger } from '../../logging/logger.js';
+import { type DeaConfig, defaultHealthCheckTimeout } from '../config.js';
+import {
+  appUser,
+  configuredBindMounts,
+  copyDirectoryOut,
+  deaOwner,
+  kindProperty,
+  ownerProperty,
+  readContainerFile,
+  runScript,
+  runSecretScript,
+  stackRootfs,
+  UserFacingError,
+} from '../containers.js';
+import { netOutRules } from '../egress-rules.js';
+import type { InstanceAttributes } from './attributes.js';
+import { systemExports, userExports } from './environment.js';
+import { waitUntilHealthy } from './health-check.js';
+import { instanceLimits } from './limits.js';
+import { hookScript, startScript } from './start-script.js';
+import { type InstanceStats, StatCollector } from './stat-collector.js';
+
+export interface InstanceContainerOptions {
+  attributes: InstanceAttributes;
+  engine: ContainerEngine;
+  config: DeaConfig;
+  localIp: string;
+  /** Milliseconds since 1970. */
+  clock: () => number;
+  logger: Logger;
+}
+
+/** What a snapshot remembers about the container of an instance. */
+export interface InstanceContainerRecord {
+  handle: string;
+  containerPath: string;
+  hostIp: string;
+  containerIp: string;
+  ports: PortMapping;
+}
+
+/** Id of the app's process in its container, a Warden job's number for readers of the snapshot. */
+const appProcessId = '1';
+const home = '/home/vcap';
+const minimumSampleAgeMs = 1000;
+
+/** The container of one instance, and all that is done in it (docs/protocol/dea.md §9, §10, §11.1). */
+export class InstanceContainer {
+  /** The container keeps the id that the instance was born with. */
+  readonly handle: string;
+  private readonly statCollector = new StatCollector();
+  private container: Container | undefined;
+  private creating: Promise<void> | undefined;
+  private destroying: Promise<void> | undefined;
+  private current: InstanceContainerRecord | undefined;
+
+  constructor(private readonly options: InstanceContainerOptions) {
+    this.handle = options.attributes.instanceId;
+  }
+
+  get record(): InstanceContainerRecord | undefined {
+    return this.current;
+  }
+
+  get stats(): InstanceStats {
+    return this.statCollector.stats;
+  }
+
+  /** Host directory that is the container's root, while there is a container. */
+  get rootDirectory(): string | undefined {
+    return this.current && join(this.current.containerPath, 'rootfs');
+  }
+
+  /** Host directory of the app user's home while there is a container. */
+  get homeDirectory(): string | undefined {
+    return this.rootDirectory && join(this.rootDirectory, home);
+  }
+
+  /** Makes the container, with the droplet's directory mounted at its host path. */
+  create(dropletDirectory: string, signal: AbortSignal): Promise<void> {
+    this.creating = this.runCreate(dropletDirectory, signal);
+    return this.creating;
+  }
+
+  /**
+   * Takes a container over that an earlier agent made; also one that the agent had no time to note down.
+   * @returns the app's process
+   * @throws when the container or the process is gone
+   */
+  async adopt(saved: InstanceContainerRecord | undefined): Promise<ContainerProcess> {
+    this.current = saved;
+    const container = await this.options.engine.lookup(saved?.handle ?? this.handle);
+    await this.take(container, saved?.ports);
+    return container.attach(appProcessId);
+  }
+
+  /** Extracts the droplet; buildpacks of old find the app at `/app`, too. */
+  async install(droplet: string): Promise<void> {
+    const container = this.container!;
+    const unpack = runScript(container, `tar zxf '${droplet}' && mkdir -p app`, { user: appUser });
+    const linkApp =
+      this.options.engine.isolation === 'none'
+        ? undefined
+        : runScript(container, 'rm -rf /app && ln -s home/vcap/app /app', { user: 'root' });
+    await bothOrFirstError(unpack, linkApp);
+  }
+
+  /** Starts the app itself. @throws UserFacingError when there is no start command */
+  async spawnApp(startedAt: Date): Promise<ContainerProcess> {
+    const { config, attributes } = this.options;
+    const script = startScript({
+      ...this.exports(startedAt),
+      command: await this.startCommand(),
+      postSetupHook: config.post_setup_hook,
+    });
+    return this.container!.run(
+      {
+        id: appProcessId,
+        path: 'bash',
+        user: appUser,
+        rlimits: { nofile: attributes.limits.fds, nproc: config.instance.nproc_limit },
+      },
+      { stdin: script },
+    );
+  }
+
+  /** @returns false when the app's time is up */
+  waitUntilHealthy(signal: AbortSignal): Promise<boolean> {
+    const { attributes, config, localIp } = this.options;
+    const timeoutSeconds = attributes.healthCheckTimeout ?? defaultHealthCheckTimeout(config);
+    const isRouted = attributes.applicationUris.length > 0;
+    return waitUntilHealthy(
+      {
+        rootDirectory: this.rootDirectory!,
+        home,
+        address: isRouted ? { host: localIp, port: this.current!.ports.hostPort } : undefined,
+        timeoutMs: timeoutSeconds * 1000,
+      },
+      signal,
+    );
+  }
+
+  /** Runs an operator's hook with the app's environment; a hook whose file is missing is only warned of. */
+  async runHook(path: string | undefined, startedAt: Date): Promise<void> {
+    if (path === undefined || !this.container) return;
+    let hook: string;
+    try {
+      hook = await readFile(path, 'utf8');
+    } catch (error) {
+      this.options.logger.warn('droplet.hook-script.missing', { hook_path: path, ...errorData(error) });
+      return;
+    }
+    await runSecretScript(this.container, hookScript({ ...this.exports(startedAt), hook }), { user: appUser });
+  }
+
+  /** What happened to the container, `out of memory`; undefined when that can no longer be learnt. */
+  async pastEvents(): Promise<string[] | undefined> {
+    try {
+      return (await this.container?.info())?.events;
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** Samples the container unless that was done just now. Errors keep the old values. */
+  async collectStats(): Promise<void> {
+    const { clock, logger } = this.options;
+    const nowMs = clock();
+    if (!this.container || nowMs - this.stats.sampledAtMs < minimumSampleAgeMs) return;
+    try {
+      this.statCollector.add(await this.container.metrics(), nowMs);
+    } catch (error) {
+      logger.warn('stat-collector.info-retrieval.failed', errorData(error));
+    }
+  }
+
+  /** Ends all processes, as soon as the container is made; nothing to do without one. */
+  async stop(options: { kill?: boolean } = {}): Promise<void> {
+    await this.settleCreation();
+    await this.container?.stop(options);
+  }
+
+  /** Copies the app's logs into a host directory. @throws when there are none */
+  async keepLogs(target: string): Promise<void> {
+    if (this.container) await copyDirectoryOut(this.container, `${home}/logs`, target);
+  }
+
+  /** Removes the container, if there is one. Idempotent. */
+  async destroy(): Promise<void> {
+    await this.settleCreation();
+    this.destroying ??= this.runDestroy().catch((error: unknown) => {
+      this.destroying = undefined;
+      throw error;
+    });
+    await this.destroying;
+  }
+
+  private async runCreate(dropletDirectory: string, signal: AbortSignal): Promise<void> {
+    const { config, engine, attributes } = this.options;
+    const rootfs = stackRootfs(config.stacks, attributes.stack);
+    const netOut = netOutRules(attributes.egressNetworkRules);
+    signal.throwIfAborted();
+    const container = await engine.create({
+      handle: this.handle,
+      rootfs,
+      properties: { [ownerProperty]: deaOwner, [kindProperty]: 'instance' },
+      bindMounts: [
+        { source: dropletDirectory, destination: dropletDirectory, mode: 'ro' },
+        ...configuredBindMounts(config),
+      ],
+      limits: instanceLimits(attributes.limits, config.instance),
+      netIn: [{}],
+      netOut,
+    });
+    await this.take(container);
+  }
+
+  private async take(container: Container, ports?: PortMapping): Promise<void> {
+    this.container = container;
+    this.watchMemory(container);
+    const info = await container.info();
+    this.current = {
+      handle: container.handle,
+      containerPath: info.containerPath,
+      hostIp: info.hostIp,
+      containerIp: info.containerIp,
+      ports: ports ?? info.mappedPorts[0]!,
+    };
+  }
+
+  /** A container that ran out of memory is stopped as a whole, as Warden does: half an app is no app. */
+  private watchMemory(container: Container): void {
+    const unsubscribe = container.onEvent(() => {
+      unsubscribe();
+      container
+        .stop({ kill: true })
+        .catch((error: unknown) => this.options.logger.warn('droplet.out-of-memory.stop.failed', errorData(error)));
+    });
+  }
+
+  /** Undefined for a very old droplet, which has no `staging_info.yml` but a script of its own. */
+  private async startCommand(): Promise<string | undefined> {
+    const text = await readContainerFile(this.rootDirectory!, `${home}/staging_info.yml`);
+    if (text === undefined) return undefined;
+    const stagingInfo = parseYaml(text) as { start_command?: unknown } | null | undefined;
+    const command = this.options.attributes.startCommand ?? stagingInfo?.start_command;
+    if (typeof command !== 'string' || command === '') throw new UserFacingError('missing start command');
+    return command;
+  }
+
+  private exports(startedAt: Date): { systemExports: string; userExports: string } {
+    const { attributes, localIp } = this.options;
+    const { ports } = this.current!;
+    return {
+      systemExports: systemExports({
+        vcapApplication: attributes.vcapApplication,
+        applicationId: attributes.applicationId,
+        instanceId: attributes.instanceId,
+        instanceIndex: attributes.instanceIndex,
+        services: attributes.services,
+        memoryMb: attributes.limits.mem,
+        containerPort: ports.containerPort,
+        hostPort: ports.hostPort,
+        localIp,
+        startedAt,
+      }),
+      userExports: userExports(attributes.environmentEntries),
+    };
+  }
+
+  private async settleCreation(): Promise<void> {
+    await this.creating?.catch(() => {});
+  }
+
+  private async runDestroy(): Promise<void> {
+    const { container } = this;
+    if (!container) return;
+    try {
+      await this.options.engine.destroy(container.handle);
+    } catch (error) {
+      if (!(error instanceof UnknownHandleError)) throw error;
+    }
+    this.container = undefined;
+    this.current = undefined;
+  }
+}
+
+/** Lets both run to their end, so that nothing goes on behind a failure's back. @throws the first error */
+export async function bothOrFirstError<A, B>(first: A, second: B): Promise<[Awaited<A>, Awaited<B>]> {
+  const [a, b] = await Promise.allSettled([first, second]);
+  if (a.status === 'rejected') throw a.reason;
+  if (b.status === 'rejected') throw b.reason;
+  return [a.value, b.value];
+}
