@@ -7,9 +7,9 @@ import { routedRequest } from './routed-request.js';
 import type { Session } from './session.js';
 import { followStagingLog } from './staging-log.js';
 
-const pollMs = 500;
-/** The log's last bytes may come after the staging is known to be over. */
-const logGraceMs = 2000;
+const pollMs = 250;
+/** The log's last bytes may come after the staging is known to be over; servers flush them within 50 ms. */
+const logGraceMs = 500;
 /** All instances must have been seen to run or crash by then. */
 const startLimitMs = 300_000;
 /** Routers hear of an instance when it runs; by then the address must answer. */
@@ -37,15 +37,12 @@ export async function launch(session: Session, started: StartedApp): Promise<voi
 async function watchStaging(session: Session, app: App, url: string): Promise<void> {
   const { terminal, router, client } = session;
   const ended = new AbortController();
-  const log = followStagingLog({
-    url,
-    router,
-    signal: AbortSignal.any([ended.signal, terminal.signal]),
-    write: (chunk) => terminal.out(chunk.toString()),
-  });
+  const signal = AbortSignal.any([ended.signal, terminal.signal]);
+  const log = followStagingLog({ url, router, signal, write: (chunk) => terminal.out(chunk) });
   try {
     while ((await client.staging(app.guid)).package_state === 'PENDING') await pause(session, pollMs);
-    await Promise.race([log, pause(session, logGraceMs)]);
+    const grace = delay(logGraceMs, undefined, { signal }).catch(() => {});
+    await Promise.race([log, grace]);
   } finally {
     ended.abort();
     await log;

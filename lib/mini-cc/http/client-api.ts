@@ -59,7 +59,7 @@ export function clientApi(options: ClientApiOptions): Router {
     const pending = await receivePackage(request, response);
     const store = () => controller.storePackage(app.guid, pending).finally(() => pending.discard());
     if (request.query.async === 'true') {
-      response.status(201).json(jobBody(jobs.enqueue(async () => void (await store()))));
+      response.status(201).json(jobBody(await jobs.enqueue(async () => void (await store()))));
       return;
     }
     response.status(201).json(await store());

@@ -54,7 +54,7 @@ export function stagingApi(options: StagingApiOptions): Router {
     const pending = await receive(request, response, app.guid);
     const store = () => controller.storeDroplet(app.guid, pending).finally(() => pending.discard());
     if (request.query.async === 'true') {
-      response.json(jobBody(jobs.enqueue(store)));
+      response.json(jobBody(await jobs.enqueue(store)));
       return;
     }
     await store();
@@ -75,7 +75,7 @@ export function stagingApi(options: StagingApiOptions): Router {
   router.post('/staging/buildpack_cache/:guid/upload', async (request, response) => {
     const app = apps.get(request.params.guid);
     const pending = await receive(request, response, app.guid);
-    jobs.enqueue(() => controller.storeBuildpackCache(app.guid, pending).finally(() => pending.discard()));
+    await jobs.enqueue(() => controller.storeBuildpackCache(app.guid, pending).finally(() => pending.discard()));
     response.end();
   });
 

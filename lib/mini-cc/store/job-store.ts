@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
 import { errorData, type Logger } from '../../logging/logger.js';
 import { ApiError, asApiError } from '../errors.js';
 import type { MiniCcDatabase } from './database.js';
@@ -24,6 +25,9 @@ export interface JobStoreOptions {
 
 /** Finished jobs are forgotten after so long; a forgotten one counts as finished. */
 const keptMs = 60 * 60 * 1000;
+
+/** Pollers look at once and then every second. */
+const momentMs = 200;
 
 /**
  * Runs jobs, one after the other, and keeps their states in the database: a job that was cut off by the end of the
@@ -51,8 +55,8 @@ export class JobStore {
     return row && { ...row, error: row.error === null ? null : (JSON.parse(row.error) as Job['error']) };
   }
 
-  /** Queues work and gives its job at once. */
-  enqueue(work: () => Promise<void>): Job {
+  /** Queues work and gives its job, after a moment in which quick work gets done: who polls then need not wait. */
+  async enqueue(work: () => Promise<void>): Promise<Job> {
     const { database, now } = this.options;
     database.prepare('DELETE FROM jobs WHERE created_at < ?').run(new Date(now() - keptMs).toISOString());
     const job: Job = { guid: randomUUID(), status: 'queued', error: null, created_at: new Date(now()).toISOString() };
@@ -60,7 +64,10 @@ export class JobStore {
       .prepare('INSERT INTO jobs (guid, status, created_at) VALUES (@guid, @status, @created_at)')
       .run({ guid: job.guid, status: job.status, created_at: job.created_at });
     this.queue = this.queue.then(() => this.run(job.guid, work));
-    return job;
+    const moment = new AbortController();
+    await Promise.race([this.queue, delay(momentMs, undefined, { signal: moment.signal }).catch(() => {})]);
+    moment.abort();
+    return this.find(job.guid) ?? job;
   }
 
   private async run(guid: string, work: () => Promise<void>): Promise<void> {
