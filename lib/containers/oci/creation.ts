@@ -37,18 +37,24 @@ export function beginCreation(host: Host, handle: string, spec: ContainerSpec): 
   return { host, spec, file: new StateFile(join(host.depotDirectory, handle), state) };
 }
 
-/** The directory with a state file that says `creating`: whatever happens next, start-up will find and remove it. */
+/** Whatever happens next, start-up finds the directory and removes what was begun. */
 const directory: Step<Creation> = {
   name: 'directory',
   async run({ file }) {
     await mkdir(file.directory, { mode: 0o700 });
+  },
+  async undo({ file }) {
+    await rm(file.directory, { recursive: true, force: true });
+  },
+};
+
+const stateFile: Step<Creation> = {
+  name: 'state file',
+  async run({ file }) {
     await mkdir(join(file.directory, processesDirectoryName), { mode: 0o700 });
     await file.update(() => {});
   },
-  async undo({ file }) {
-    await file.close();
-    await rm(file.directory, { recursive: true, force: true });
-  },
+  undo: ({ file }) => file.close(),
 };
 
 const volume: Step<Creation> = {
@@ -149,7 +155,7 @@ const activation: Step<Creation> = {
 /** How a container is made: stage after stage, the steps of a stage side by side. */
 export const creationStages: Step<Creation>[][] = [
   [directory],
-  [volume, network],
+  [stateFile, volume, network],
   [bundle],
   [init, openings],
   [activation],

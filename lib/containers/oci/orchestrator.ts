@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { mkdir, readdir, rm, statfs } from 'node:fs/promises';
+import { mkdir, readdir, rm, rmdir, statfs } from 'node:fs/promises';
 import { availableParallelism, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -132,7 +132,9 @@ export class OciEngine implements ContainerEngine {
     if (entries.some((name) => !name.startsWith('@'))) return;
     const { network, cgroups } = this.#collaborators;
     await Promise.all([network.teardown(), cgroups.teardown()]);
-    await rm(depotDirectory, { recursive: true, force: true });
+    await Promise.all(entries.map((name) => rm(join(depotDirectory, name), { recursive: true, force: true })));
+    // It may be a mount point, or hold what another program has just put there.
+    await rmdir(depotDirectory).catch(() => {});
   }
 
   async create(spec: ContainerSpec): Promise<Container> {
