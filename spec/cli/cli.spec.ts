@@ -211,7 +211,9 @@ describe('isthmus', () => {
     expect((await isthmus(['stop', 'hello'])).out).to.equal('hello is stopped\n');
     await eventually(() => (agent.instances.length === 0 ? true : undefined));
     expect((await isthmus(['start', 'hello'])).out).to.contain('hello answers at');
-    expect((await isthmus(['start', 'hello'])).out).to.equal('hello is already started\n');
+    expect((await isthmus(['start', 'hello'])).out).to.equal(
+      'hello is already started; to start it anew: isthmus restart hello\n',
+    );
     expect((await isthmus(['restart', 'hello'])).status).to.equal(0);
     expect(agent.stagings).to.have.length(1);
     expect((await isthmus(['restage', 'hello'])).out).to.contain('-----> Scripted buildpack');

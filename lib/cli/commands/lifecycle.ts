@@ -5,7 +5,8 @@ import type { Session } from '../session.js';
 /** Starts an app and watches it until it answers. */
 export async function start(session: Session, name: string): Promise<void> {
   const app = await session.client.getApp(name);
-  if (app.state === 'STARTED') return session.line(`${name} is already started`);
+  if (app.state === 'STARTED')
+    return session.line(`${name} is already started; to start it anew: isthmus restart ${name}`);
   session.line(`Starting ${name}`);
   await launch(session, await session.client.updateApp(app.guid, { state: 'STARTED' }));
 }
