@@ -1,197 +1,183 @@
-import type { Endpoint } from './messages.js';
+import type { BalancingAlgorithm, Endpoint } from './messages.js';
+import { addressOf, Pool, thresholdOf } from './pool.js';
 
 export interface RegistryOptions {
   /** Endpoints that were not refreshed for so long are dropped, unless they ask for less. */
   staleThresholdSeconds: number;
+  /** How long a route without endpoints is still known. @default 0 */
+  emptyPoolSeconds?: number;
+  /** For routes whose registration asks for none. @default 'round-robin' */
+  balancing?: BalancingAlgorithm;
+  /** Exchanges that an endpoint may have at a time. @default 0, any number */
+  maximumConnections?: number;
   /** Milliseconds since 1970. */
   clock: () => number;
+  /** From 0 up to, without, 1. @default Math.random */
+  random?: () => number;
 }
 
-interface Entry {
-  endpoint: Endpoint;
-  refreshedMs: number;
-  /** Failed dials keep a plain endpoint out of the choice until then. */
-  ineligibleUntilMs: number;
+/** What `GET /routes` tells of an endpoint. */
+export interface EndpointDescription {
+  address: string;
+  availability_zone: string;
+  protocol: string;
+  tls: boolean;
+  ttl: number;
+  tags: Record<string, string> | null;
+  private_instance_id?: string;
+  server_cert_domain_san?: string;
 }
 
-/** The endpoints of one route, chosen in turn. */
-export class Pool {
-  private readonly entries = new Map<string, Entry>();
-  private turn: number;
-
-  constructor(
-    /** Path of the route, `/` when it has none. */
-    readonly contextPath: string,
-    private readonly clock: () => number,
-  ) {
-    this.turn = Math.floor(Math.random() * 1000);
-  }
-
-  get size(): number {
-    return this.entries.size;
-  }
-
-  put(endpoint: Endpoint): void {
-    const key = addressOf(endpoint);
-    const known = this.entries.get(key);
-    this.entries.set(key, {
-      endpoint,
-      refreshedMs: this.clock(),
-      ineligibleUntilMs: known?.ineligibleUntilMs ?? 0,
-    });
-  }
-
-  remove(endpoint: Pick<Endpoint, 'host' | 'port'>): void {
-    this.entries.delete(addressOf(endpoint));
-  }
-
-  list(): { endpoint: Endpoint; ageSeconds: number }[] {
-    const nowMs = this.clock();
-    return [...this.entries.values()].map(({ endpoint, refreshedMs }) => ({
-      endpoint,
-      ageSeconds: Math.floor((nowMs - refreshedMs) / 1000),
-    }));
-  }
-
-  /** The next endpoint in turn that was not tried yet and may be chosen. When none may, all are given a new chance. */
-  next(tried: ReadonlySet<string>): Endpoint | undefined {
-    const untried = [...this.entries.values()].filter(({ endpoint }) => !tried.has(addressOf(endpoint)));
-    if (untried.length === 0) return undefined;
-    const nowMs = this.clock();
-    if ([...this.entries.values()].every(({ ineligibleUntilMs }) => ineligibleUntilMs > nowMs)) this.forgive();
-    const eligible = untried.filter(({ ineligibleUntilMs }) => ineligibleUntilMs <= nowMs);
-    const choice = eligible.length > 0 ? eligible : untried;
-    this.turn += 1;
-    return choice[this.turn % choice.length]!.endpoint;
-  }
-
-  find(accept: (endpoint: Endpoint) => boolean): Endpoint | undefined {
-    return [...this.entries.values()].find(({ endpoint }) => accept(endpoint))?.endpoint;
-  }
-
-  markFailed(endpoint: Endpoint, forMs: number): void {
-    const entry = this.entries.get(addressOf(endpoint));
-    if (entry) entry.ineligibleUntilMs = this.clock() + forMs;
-  }
-
-  /** Drops what was not refreshed in time; encrypted endpoints prove themselves at each connection and stay. */
-  prune(thresholdSeconds: number): Endpoint[] {
-    const nowMs = this.clock();
-    const stale = [...this.entries.values()].filter(({ endpoint, refreshedMs }) => {
-      const own = endpoint.staleThresholdSeconds;
-      const limit = own > 0 && own < thresholdSeconds ? own : thresholdSeconds;
-      return !endpoint.isTls && nowMs - refreshedMs > limit * 1000;
-    });
-    for (const { endpoint } of stale) this.remove(endpoint);
-    return stale.map(({ endpoint }) => endpoint);
-  }
-
-  refreshAll(): void {
-    for (const entry of this.entries.values()) entry.refreshedMs = this.clock();
-  }
-
-  private forgive(): void {
-    for (const entry of this.entries.values()) entry.ineligibleUntilMs = 0;
-  }
+/** The routes of a host, by segments of their paths. */
+interface Node {
+  pool: Pool | undefined;
+  children: Map<string, Node>;
 }
 
-/** Identity of an endpoint within its pool. */
-export function addressOf({ host, port }: Pick<Endpoint, 'host' | 'port'>): string {
-  return `${host}:${port}`;
-}
+/** Longer names do not exist; to look for them would only take time. */
+const maximumHostLength = 255;
 
-/** The routing table: route keys, `host[/path]`, to pools (docs/protocol/edge.md §1.4). */
+/** The routing table: from `host[/path]` to pools of endpoints (docs/protocol/edge.md §1.4). No I/O. */
 export class Registry {
-  private readonly pools = new Map<string, Pool>();
+  private readonly hosts = new Map<string, Node>();
 
   constructor(private readonly options: RegistryOptions) {}
 
-  register(uri: string, endpoint: Endpoint): void {
-    const key = routeKey(uri);
-    let pool = this.pools.get(key);
-    if (!pool) {
-      pool = new Pool(contextPathOf(key), this.options.clock);
-      this.pools.set(key, pool);
-    }
-    pool.put(endpoint);
+  /** @returns whether the endpoint is new for that route */
+  register(uri: string, endpoint: Endpoint): boolean {
+    const { host, segments } = splitUri(uri);
+    if (host === '') return false;
+    let node = childOf(this.hosts, host);
+    for (const segment of segments) node = childOf(node.children, segment);
+    node.pool ??= this.makePool(segments);
+    return node.pool.put(endpoint);
   }
 
-  unregister(uri: string, endpoint: Pick<Endpoint, 'host' | 'port'>): void {
-    const key = routeKey(uri);
-    const pool = this.pools.get(key);
-    pool?.remove(endpoint);
-    if (pool?.size === 0) this.pools.delete(key);
+  /** Only the address counts, not the app or the instance. @returns whether the endpoint was there */
+  unregister(uri: string, endpoint: Pick<Endpoint, 'host' | 'port'>): boolean {
+    const { host, segments } = splitUri(uri);
+    let node: Node | undefined = this.hosts.get(host);
+    for (const segment of segments) node = node?.children.get(segment);
+    const wasThere = node?.pool?.remove(endpoint) ?? false;
+    if (wasThere && node!.pool!.isEmpty) this.forgetEmptied([host]);
+    return wasThere;
   }
 
   /**
-   * The pool for a request: the longest registered prefix of its path on segment borders, for the host itself, then
-   * for each wildcard above it.
+   * The pool for a request: for the host itself, then for each wildcard above it, the longest prefix of the path on
+   * segment borders that has endpoints; failing that, a known route without endpoints.
+   *
    * @param host without port, any case
    * @param path escaped, as it came, without query
    */
   lookup(host: string, path: string): Pool | undefined {
-    const segments = path.split('/').filter(Boolean);
+    if (host.length > maximumHostLength) return undefined;
     for (const candidate of hostCandidates(host.toLowerCase())) {
-      for (let length = segments.length; length >= 0; length -= 1) {
-        const pool = this.pools.get([candidate, ...segments.slice(0, length)].join('/').toLowerCase());
-        if (pool) return pool;
-      }
+      const pool = longestMatch(this.hosts.get(candidate), path.toLowerCase());
+      if (pool) return pool;
     }
     return undefined;
   }
 
-  /** Drops stale endpoints and emptied pools. @returns what was dropped, with its route */
-  prune(): { route: string; endpoint: Endpoint }[] {
-    const pruned: { route: string; endpoint: Endpoint }[] = [];
-    for (const [route, pool] of this.pools) {
-      for (const endpoint of pool.prune(this.options.staleThresholdSeconds)) pruned.push({ route, endpoint });
-      if (pool.size === 0) this.pools.delete(route);
-    }
+  /** Drops stale endpoints and routes without any. @returns what was dropped, with its route */
+  prune(): { uri: string; endpoint: Endpoint }[] {
+    const pruned = [...this.pools()].flatMap(([uri, pool]) =>
+      pool.prune(this.options.staleThresholdSeconds).map((endpoint) => ({ uri, endpoint })),
+    );
+    this.forgetEmptied(this.hosts.keys());
     return pruned;
   }
 
-  /** After an outage of the message bus, when nobody could refresh. */
+  /** Makes all endpoints as good as just registered: nobody could refresh them while the message bus was away. */
   refreshAll(): void {
-    for (const pool of this.pools.values()) pool.refreshAll();
+    for (const [, pool] of this.pools()) pool.refreshAll();
   }
 
   /** As `GET /routes` shows the table. */
-  describe(): Record<string, Record<string, unknown>[]> {
-    const { staleThresholdSeconds } = this.options;
-    return Object.fromEntries(
-      [...this.pools].map(([route, pool]) => [
-        route,
-        pool.list().map(({ endpoint }) => ({
-          address: addressOf(endpoint),
-          availability_zone: endpoint.availabilityZone,
-          protocol: 'http1',
-          tls: endpoint.isTls,
-          ttl: endpoint.staleThresholdSeconds || staleThresholdSeconds,
-          tags: endpoint.tags,
-          ...(endpoint.instanceId && { private_instance_id: endpoint.instanceId }),
-          ...(endpoint.serverName && { server_cert_domain_san: endpoint.serverName }),
-        })),
-      ]),
-    );
+  describe(): Record<string, EndpointDescription[]> {
+    const routes = [...this.pools()].filter(([, pool]) => !pool.isEmpty);
+    return Object.fromEntries(routes.map(([uri, pool]) => [uri, pool.list().map((each) => this.describeOne(each))]));
+  }
+
+  private describeOne(endpoint: Endpoint): EndpointDescription {
+    return {
+      address: addressOf(endpoint),
+      availability_zone: endpoint.availabilityZone,
+      protocol: endpoint.protocol,
+      tls: endpoint.isTls,
+      ttl: thresholdOf(endpoint, this.options.staleThresholdSeconds),
+      tags: endpoint.tags,
+      ...(endpoint.instanceId && { private_instance_id: endpoint.instanceId }),
+      ...(endpoint.serverName && { server_cert_domain_san: endpoint.serverName }),
+    };
+  }
+
+  private makePool(segments: string[]): Pool {
+    const { balancing = 'round-robin', maximumConnections = 0, clock, random = Math.random } = this.options;
+    return new Pool({ contextPath: `/${segments.join('/')}`, balancing, maximumConnections, clock, random });
+  }
+
+  private *pools(): Generator<[uri: string, pool: Pool]> {
+    for (const [host, node] of this.hosts) yield* poolsBelow(host, node);
+  }
+
+  private forgetEmptied(hosts: Iterable<string>): void {
+    const limitMs = (this.options.emptyPoolSeconds ?? 0) * 1000;
+    const isForgotten = (pool: Pool) => pool.isEmpty && pool.emptyMs >= limitMs;
+    for (const host of hosts) {
+      if (tidy(this.hosts.get(host)!, isForgotten)) this.hosts.delete(host);
+    }
   }
 }
 
-/** Lower case, without query and trailing slash. */
-function routeKey(uri: string): string {
-  const [withoutQuery = ''] = uri.split('?');
-  return withoutQuery.replace(/\/$/, '').toLowerCase();
+function childOf(nodes: Map<string, Node>, name: string): Node {
+  const known = nodes.get(name);
+  if (known) return known;
+  const made: Node = { pool: undefined, children: new Map() };
+  nodes.set(name, made);
+  return made;
 }
 
-function contextPathOf(key: string): string {
-  const position = key.indexOf('/');
-  return position < 0 ? '/' : key.slice(position);
+/** Lower case, without query and one trailing slash. */
+function splitUri(uri: string): { host: string; segments: string[] } {
+  const [withoutQuery = ''] = uri.toLowerCase().split('?');
+  const [host = '', ...segments] = withoutQuery.replace(/\/$/, '').split('/');
+  return { host, segments };
 }
 
-/** `a.b.c`, then `*.b.c`, then `*.c`. */
+/** `a.b.c`, then `*.b.c`, then `*.c`. Only the host is cut: a dot in the path is no label's end. */
 function* hostCandidates(host: string): Generator<string> {
   yield host;
-  for (let rest = host; rest.includes('.'); ) {
-    rest = rest.slice(rest.indexOf('.') + 1);
-    yield `*.${rest}`;
+  for (let dot = host.indexOf('.'); dot >= 0; dot = host.indexOf('.', dot + 1)) yield `*${host.slice(dot)}`;
+}
+
+function longestMatch(start: Node | undefined, path: string): Pool | undefined {
+  let withEndpoints: Pool | undefined;
+  let empty: Pool | undefined;
+  let position = 0;
+  for (let node = start; node; ) {
+    if (node.pool?.isEmpty) empty = node.pool;
+    else if (node.pool) withEndpoints = node.pool;
+    if (position >= path.length) break;
+    // A path of a million segments costs no more than the table is deep.
+    const end = path.indexOf('/', position + 1);
+    const segment = path.slice(position + 1, end < 0 ? undefined : end);
+    position = end < 0 ? path.length : end;
+    node = node.children.get(segment);
   }
+  return withEndpoints ?? empty;
+}
+
+function* poolsBelow(uri: string, node: Node): Generator<[uri: string, pool: Pool]> {
+  if (node.pool) yield [uri, node.pool];
+  for (const [segment, child] of node.children) yield* poolsBelow(`${uri}/${segment}`, child);
+}
+
+/** Removes pools that are to be forgotten. @returns whether nothing is left */
+function tidy(node: Node, isForgotten: (pool: Pool) => boolean): boolean {
+  if (node.pool && isForgotten(node.pool)) node.pool = undefined;
+  for (const [segment, child] of node.children) {
+    if (tidy(child, isForgotten)) node.children.delete(segment);
+  }
+  return !node.pool && node.children.size === 0;
 }

@@ -1,29 +1,33 @@
-import { randomUUID, timingSafeEqual } from 'node:crypto';
-import { once } from 'node:events';
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { randomUUID } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { networkInterfaces } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Bus } from '../bus/bus.js';
 import { createNatsBus } from '../bus/nats-bus.js';
-import { errorData, type Logger } from '../logging/logger.js';
+import type { Logger } from '../logging/logger.js';
 import type { Component } from '../process/program.js';
 import { AccessLog } from './access-log.js';
-import { natsServers, type RouterConfig } from './config.js';
-import { type RegistryMessage, registryMessageSchema, type StartMessage, subjects } from './messages.js';
-import { ReverseProxy } from './proxy.js';
-import { addressOf, Registry } from './registry.js';
+import { natsServers, type RouterConfig, takesSegment } from './config.js';
+import { FrontEnd } from './front-end.js';
+import { type Registration, registryMessageSchema, type StartMessage, subjects } from './messages.js';
+import { addressOf } from './pool.js';
+import { Forwarder } from './proxy/forwarder.js';
+import { ReverseProxy } from './proxy/reverse-proxy.js';
+import { Registry } from './registry.js';
+import { answerHealth, Status } from './status.js';
 
 export interface RouterOptions {
   config: RouterConfig;
   logger: Logger;
-  /** Takes another free port when the configured one is taken. @default false */
+  /** Takes another free port when a configured one is taken. @default false */
   portFallback?: boolean;
   /** Milliseconds since 1970. @default Date.now */
   clock?: () => number;
 }
 
-const maximumHeaderBytes = 1024 * 1024;
-const idleConnectionMs = 900_000;
+/** Told to clients when the router itself waits for nobody. */
+const defaultRegisterIntervalSeconds = 20;
+const statusHost = '127.0.0.1';
 
 /**
  * A small HTTP and WebSocket router for development: fed by `router.register`, it stands in for gorouter
@@ -31,33 +35,34 @@ const idleConnectionMs = 900_000;
  */
 export class Router implements Component {
   private readonly id: string;
+  private readonly address: string;
   private readonly registry: Registry;
   private readonly bus: Bus;
   private readonly accessLog: AccessLog;
-  private readonly proxy: ReverseProxy;
-  private readonly servers: Server[] = [];
-  private pruning: NodeJS.Timeout | undefined;
-  private wasConnected = true;
-  private isHealthy = false;
+  private readonly frontEnd: FrontEnd;
+  private readonly statusEnd: FrontEnd | undefined;
   private readonly stopped = new AbortController();
-  private mainPort: number | undefined;
+  private starting: Promise<void> | undefined;
+  private stopping: Promise<void> | undefined;
+  private pruning: NodeJS.Timeout | undefined;
+  private wasAway = false;
+  private isServing = false;
 
   private constructor(private readonly options: RouterOptions) {
     const { config, logger, clock = Date.now } = options;
     this.id = `${config.index}-${randomUUID()}`;
-    this.registry = new Registry({ staleThresholdSeconds: config.droplet_stale_threshold, clock });
-    this.bus = createNatsBus({ servers: natsServers(config), logger, name: `router-${config.index}` });
-    this.accessLog = new AccessLog(config.access_log.file);
-    this.proxy = new ReverseProxy({
-      registry: this.registry,
-      accessLog: this.accessLog,
-      maxAttempts: config.max_attempts,
-      dialTimeoutMs: config.endpoint_dial_timeout * 1000,
-      endpointTimeoutMs: config.endpoint_timeout * 1000,
-      ineligibleMs: (config.droplet_stale_threshold / 4) * 1000,
-      certificateAuthorities: config.ca_certs,
-      logger,
+    this.address = config.ip === '0.0.0.0' ? outwardAddress() : config.ip;
+    this.registry = new Registry({
+      staleThresholdSeconds: config.droplet_stale_threshold,
+      emptyPoolSeconds: config.empty_pool_response_code_503 ? config.empty_pool_timeout : 0,
+      balancing: config.balancing_algorithm,
+      maximumConnections: config.backends.max_conns,
+      clock,
     });
+    this.bus = createNatsBus({ servers: natsServers(config), logger, name: `router-${config.index}` });
+    this.accessLog = new AccessLog({ file: config.access_log.file, logger });
+    this.frontEnd = this.createFrontEnd(this.createProxy());
+    this.statusEnd = config.status && this.createStatusEnd(config.status);
   }
 
   static create(options: RouterOptions): Router {
@@ -66,52 +71,131 @@ export class Router implements Component {
 
   /** The port that requests are taken on; known once started. */
   get port(): number {
-    return this.mainPort!;
+    return this.frontEnd.port;
   }
 
-  /** Listens to the bus first and asks everybody to register last, so that no route is missed. */
+  /** The port of `/health` and `/routes`; known once started, undefined without a `status` section. */
+  get statusPort(): number | undefined {
+    return this.statusEnd?.port;
+  }
+
+  /**
+   * Listens to the bus, lets the table fill, and only then takes requests.
+   *
+   * @throws when a port cannot be had; nothing is left running then
+   */
   async start(): Promise<void> {
+    this.starting ??= this.startParts();
+    try {
+      await this.starting;
+    } catch (error) {
+      await this.stop();
+      throw error;
+    }
+  }
+
+  /** Gives requests their time to end. Idempotent. */
+  stop(): Promise<void> {
+    this.stopping ??= this.stopParts();
+    return this.stopping;
+  }
+
+  private async startParts(): Promise<void> {
     const { config } = this.options;
+    this.accessLog.start();
+    await this.statusEnd?.start();
     this.subscribe();
-    this.bus.onConnect(() => this.announce());
+    // Subscriptions are made before: whoever answers the announcement is heard.
+    this.bus.onConnect(() => this.bus.publish(subjects.start, this.startMessage()));
     await this.bus.start();
     this.pruning = setInterval(() => this.prune(), config.prune_stale_droplets_interval * 1000);
-    // The table fills before the first request comes.
     await delay(config.start_response_delay_interval * 1000, undefined, { signal: this.stopped.signal }).catch(
       () => {},
     );
     if (this.stopped.signal.aborted) return;
-    this.mainPort = await this.listen(
-      createServer(
-        { maxHeaderSize: maximumHeaderBytes, keepAliveTimeout: idleConnectionMs, requestTimeout: 0 },
-        (request, response) => this.handle(request, response),
-      ).on('upgrade', (request, socket, head) => void this.proxy.handleUpgrade(request, socket, head)),
-      config.ip,
-      config.port,
-    );
-    if (config.status)
-      await this.listen(
-        createServer((request, response) => this.serveRoutes(request, response)),
-        '127.0.0.1',
-        config.status.port,
-      );
-    this.isHealthy = true;
+    await this.frontEnd.start();
+    this.isServing = true;
+    this.options.logger.info('router.started', { address: config.ip, port: this.port });
   }
 
-  async stop(): Promise<void> {
+  private async stopParts(): Promise<void> {
     this.stopped.abort();
-    this.isHealthy = false;
+    this.isServing = false;
     clearInterval(this.pruning);
-    await Promise.all(
-      this.servers.splice(0).map(async (server) => {
-        const closed = once(server, 'close');
-        server.close();
-        server.closeAllConnections();
-        await closed;
-      }),
-    );
+    // A start that is under way ends by itself, and must not bring up what is being stopped.
+    await this.starting?.catch(() => {});
+    await this.frontEnd.stop();
     await this.bus.stop();
+    await this.statusEnd?.stop();
     await this.accessLog.stop();
+  }
+
+  private createProxy(): ReverseProxy {
+    const { config, logger } = this.options;
+    const forwarder = new Forwarder({
+      maximumAttempts: config.backends.max_attempts,
+      ineligibleMs: (config.droplet_stale_threshold / 4) * 1000,
+      dialTimeoutMs: config.endpoint_dial_timeout * 1000,
+      handshakeTimeoutMs: config.tls_handshake_timeout * 1000,
+      certificateAuthorities: config.ca_certs,
+      headerRules: {
+        sanitizeForwardedProto: config.sanitize_forwarded_proto,
+        forceForwardedProtoHttps: config.force_forwarded_proto_https,
+        forwardedClientCert: config.forwarded_client_cert,
+      },
+      logger,
+    });
+    return new ReverseProxy({
+      forwarder,
+      registry: this.registry,
+      accessLog: this.accessLog,
+      exchangeTimeoutMs: config.endpoint_timeout * 1000,
+      sessionCookieNames: config.sticky_session_cookie_names,
+      isAlwaysSecure: config.secure_cookies,
+      answersEmptyPoolWith503: config.empty_pool_response_code_503,
+      traceKey: config.trace_key,
+      routerAddress: this.address,
+      logger,
+    });
+  }
+
+  private createFrontEnd(proxy: ReverseProxy): FrontEnd {
+    const { config, logger, portFallback = false } = this.options;
+    return new FrontEnd({
+      host: config.ip,
+      port: config.port,
+      portFallback,
+      maximumHeaderBytes: config.max_header_bytes,
+      idleTimeoutMs: config.frontend_idle_timeout * 1000,
+      drainTimeoutMs: config.drain_timeout * 1000,
+      handle: (request, response) => this.handle(proxy, request, response),
+      handleUpgrade: (request, socket, head) => void proxy.handleUpgrade(request, socket, head),
+      logger,
+    });
+  }
+
+  private createStatusEnd({ port, user, pass }: NonNullable<RouterConfig['status']>): FrontEnd {
+    const { logger, portFallback = false } = this.options;
+    const isHealthy = () => this.isServing;
+    const status = new Status({ registry: this.registry, user, password: pass, isHealthy });
+    return new FrontEnd({
+      host: statusHost,
+      port,
+      portFallback,
+      maximumHeaderBytes: 16 * 1024,
+      idleTimeoutMs: 5000,
+      drainTimeoutMs: 0,
+      handle: (request, response) => status.handle(request, response),
+      logger,
+    });
+  }
+
+  private handle(proxy: ReverseProxy, request: IncomingMessage, response: ServerResponse): void {
+    if (request.headers['user-agent'] === this.options.config.healthcheck_user_agent) {
+      answerHealth(response, this.isServing);
+    } else {
+      void proxy.handle(request, response);
+    }
   }
 
   private subscribe(): void {
@@ -120,97 +204,77 @@ export class Router implements Component {
     this.bus.subscribe(subjects.greet, ({ reply }) => reply(this.startMessage()));
   }
 
-  private announce(): void {
-    this.bus.publish(subjects.start, this.startMessage());
-  }
-
   private startMessage(): StartMessage {
     const { config } = this.options;
     return {
       id: this.id,
-      hosts: [config.ip],
-      minimumRegisterIntervalInSeconds: config.start_response_delay_interval || 20,
+      hosts: [this.address],
+      minimumRegisterIntervalInSeconds: config.start_response_delay_interval || defaultRegisterIntervalSeconds,
       pruneThresholdInSeconds: config.droplet_stale_threshold,
     };
   }
 
   private register(data: unknown): void {
-    const message = this.parse(data);
-    for (const uri of message?.uris ?? []) this.registry.register(uri, message!.endpoint);
+    const registration = this.parse(data, subjects.register);
+    if (!registration) return;
+    const { uris, endpoint } = registration;
+    if (endpoint.port === 0) {
+      this.refuse(subjects.register, ['port: missing']);
+      return;
+    }
+    for (const uri of uris) {
+      const isNew = this.registry.register(uri, endpoint);
+      if (isNew) this.options.logger.info('endpoint-registered', describe(uri, endpoint));
+    }
   }
 
   private unregister(data: unknown): void {
-    const message = this.parse(data);
-    for (const uri of message?.uris ?? []) this.registry.unregister(uri, message!.endpoint);
+    const registration = this.parse(data, subjects.unregister);
+    if (!registration) return;
+    const { uris, endpoint } = registration;
+    for (const uri of uris) {
+      const wasThere = this.registry.unregister(uri, endpoint);
+      if (wasThere) this.options.logger.info('endpoint-unregistered', describe(uri, endpoint));
+    }
   }
 
-  private parse(data: unknown): RegistryMessage | undefined {
+  /** Undefined for what is malformed, and for what other routers are there for. */
+  private parse(data: unknown, subject: string): Registration | undefined {
     const parsed = registryMessageSchema.safeParse(data);
-    if (parsed.success) return parsed.data;
-    const problems = parsed.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`);
-    this.options.logger.warn('validation-error', { problems });
+    if (parsed.success) {
+      return takesSegment(this.options.config, parsed.data.endpoint.isolationSegment) ? parsed.data : undefined;
+    }
+    this.refuse(
+      subject,
+      parsed.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`),
+    );
     return undefined;
+  }
+
+  private refuse(subject: string, problems: string[]): void {
+    this.options.logger.warn('validation-error', { subject, problems });
   }
 
   private prune(): void {
     const { config, logger } = this.options;
     if (config.suspend_pruning_if_nats_unavailable) {
       if (!this.bus.isConnected) {
-        this.wasConnected = false;
+        this.wasAway = true;
         return;
       }
-      if (!this.wasConnected) this.registry.refreshAll();
-      this.wasConnected = true;
+      if (this.wasAway) this.registry.refreshAll();
+      this.wasAway = false;
     }
-    for (const { route, endpoint } of this.registry.prune()) {
-      logger.info('pruned-route', { uri: route, endpoint: addressOf(endpoint) });
-    }
-  }
-
-  private handle(request: IncomingMessage, response: ServerResponse): void {
-    if (request.headers['user-agent'] === this.options.config.healthcheck_user_agent) {
-      response.writeHead(this.isHealthy ? 200 : 503, {
-        'Cache-Control': 'private, max-age=0',
-        Expires: '0',
-        Connection: 'close',
-      });
-      response.end(this.isHealthy ? 'ok\n' : '');
-      return;
-    }
-    void this.proxy.handle(request, response);
-  }
-
-  private serveRoutes(request: IncomingMessage, response: ServerResponse): void {
-    const { user, pass } = this.options.config.status!;
-    const expected = `Basic ${Buffer.from(`${user}:${pass}`).toString('base64')}`;
-    if (!isEqual(request.headers.authorization ?? '', expected)) {
-      response.writeHead(401, { 'Www-Authenticate': 'Basic' }).end();
-      return;
-    }
-    if (request.url !== '/routes') {
-      response.writeHead(404).end();
-      return;
-    }
-    response.writeHead(200, { 'Content-Type': 'application/json' }).end(JSON.stringify(this.registry.describe()));
-  }
-
-  private async listen(server: Server, host: string, wantedPort: number): Promise<number> {
-    try {
-      server.listen(wantedPort, host);
-      await once(server, 'listening');
-    } catch (error) {
-      const isTaken = (error as NodeJS.ErrnoException).code === 'EADDRINUSE';
-      if (!isTaken || !this.options.portFallback) throw error;
-      server.listen(0, host);
-      await once(server, 'listening');
-    }
-    server.on('error', (error) => this.options.logger.error('http.server.error', errorData(error)));
-    this.servers.push(server);
-    return (server.address() as AddressInfo).port;
+    for (const { uri, endpoint } of this.registry.prune()) logger.info('pruned-route', describe(uri, endpoint));
   }
 }
 
-function isEqual(given: string, expected: string): boolean {
-  const [a, b] = [Buffer.from(given), Buffer.from(expected)];
-  return a.length === b.length && timingSafeEqual(a, b);
+function describe(uri: string, endpoint: Parameters<typeof addressOf>[0] & { app: string }) {
+  return { uri, endpoint: addressOf(endpoint), app: endpoint.app };
+}
+
+/** The first IPv4 address of this machine that others may reach; it only names the router in messages. */
+function outwardAddress(): string {
+  const addresses = Object.values(networkInterfaces()).flatMap((list) => list ?? []);
+  return addresses.find(({ family, internal }) => family === 'IPv4' && !internal)?.address ?? '127.0.0.1';
 }
