@@ -45,7 +45,6 @@ export class Router implements Component {
   private starting: Promise<void> | undefined;
   private stopping: Promise<void> | undefined;
   private pruning: NodeJS.Timeout | undefined;
-  private wasAway = false;
   private isServing = false;
 
   private constructor(private readonly options: RouterOptions) {
@@ -106,7 +105,7 @@ export class Router implements Component {
     await this.statusEnd?.start();
     this.subscribe();
     // Subscriptions are made before: whoever answers the announcement is heard.
-    this.bus.onConnect(() => this.bus.publish(subjects.start, this.startMessage()));
+    this.bus.onConnect(() => this.announce());
     await this.bus.start();
     this.pruning = setInterval(() => this.prune(), config.prune_stale_droplets_interval * 1000);
     await delay(config.start_response_delay_interval * 1000, undefined, { signal: this.stopped.signal }).catch(
@@ -204,6 +203,12 @@ export class Router implements Component {
     this.bus.subscribe(subjects.greet, ({ reply }) => reply(this.startMessage()));
   }
 
+  private announce(): void {
+    // Nobody could refresh while the bus was away.
+    if (this.options.config.suspend_pruning_if_nats_unavailable) this.registry.refreshAll();
+    this.bus.publish(subjects.start, this.startMessage());
+  }
+
   private startMessage(): StartMessage {
     const { config } = this.options;
     return {
@@ -257,14 +262,7 @@ export class Router implements Component {
 
   private prune(): void {
     const { config, logger } = this.options;
-    if (config.suspend_pruning_if_nats_unavailable) {
-      if (!this.bus.isConnected) {
-        this.wasAway = true;
-        return;
-      }
-      if (this.wasAway) this.registry.refreshAll();
-      this.wasAway = false;
-    }
+    if (config.suspend_pruning_if_nats_unavailable && !this.bus.isConnected) return;
     for (const { uri, endpoint } of this.registry.prune()) logger.info('pruned-route', describe(uri, endpoint));
   }
 }

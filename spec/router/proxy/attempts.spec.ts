@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { createServer } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -72,7 +73,7 @@ describe('the router, when an instance fails,', function () {
       const port = await refusingPort();
       await rig.register(port);
       expect((await rig.ask('/')).status).to.equal(502);
-      const back = await startRawBackendOn(port);
+      const back = await startServerOn(port);
       servers.push(back);
       expect((await rig.ask('/')).status).to.equal(200);
     });
@@ -312,8 +313,7 @@ describe('the router, when an instance fails,', function () {
 });
 
 /** An HTTP server that comes back at a port that was refused. */
-async function startRawBackendOn(port: number): Promise<{ stop(): Promise<void> }> {
-  const { createServer } = await import('node:http');
+async function startServerOn(port: number): Promise<{ stop(): Promise<void> }> {
   const server = createServer((_request, response) => void response.end('back'));
   server.listen(port, '127.0.0.1');
   await once(server, 'listening');
