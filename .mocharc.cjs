@@ -11,5 +11,6 @@ module.exports = {
   forbidOnly: true,
   // A spec that cannot run here must fail, not be skipped.
   forbidPending: true,
-  exit: false,
+  // A failed hook must not keep the run from ending; processes that it leaves are found by the root hook.
+  exit: true,
 };

@@ -76,11 +76,19 @@ export async function startBlobServer(): Promise<BlobServer> {
     uploads.push(upload);
     // What arrives as an app's buildpack cache can be fetched from the same place the next time.
     blobs.set(new URL(request.url!, 'http://blobs').pathname.replace(/\/upload$/, '/download'), upload.content);
-    response.end(request.url!.includes('async=true') && upload.disposition.includes('droplet.tgz') ? JSON.stringify(job('queued')) : '');
+    response.end(
+      request.url!.includes('async=true') && upload.disposition.includes('droplet.tgz')
+        ? JSON.stringify(job('queued'))
+        : '',
+    );
   }
 
   const job = (status: string) => ({
-    metadata: { guid: 'job-1', created_at: '2015-06-30T13:52:36Z', url: `${result.urlWithCredentials}/staging/jobs/job-1` },
+    metadata: {
+      guid: 'job-1',
+      created_at: '2015-06-30T13:52:36Z',
+      url: `${result.urlWithCredentials}/staging/jobs/job-1`,
+    },
     entity: { guid: 'job-1', status },
   });
 
