@@ -18,6 +18,8 @@ export function printFigures(figures: Figure[]): void {
   const width = Math.max(...figures.map(({ name }) => name.length));
   for (const { name, value, unit, target } of figures) {
     const rounded = value >= 100 ? value.toFixed(0) : value.toFixed(2);
-    process.stdout.write(`${name.padEnd(width)}  ${rounded.padStart(8)} ${unit}${target ? `  (target ${target})` : ''}\n`);
+    process.stdout.write(
+      `${name.padEnd(width)}  ${rounded.padStart(8)} ${unit}${target ? `  (target ${target})` : ''}\n`,
+    );
   }
 }
