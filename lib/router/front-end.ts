@@ -29,11 +29,10 @@ export class FrontEnd {
   private readonly server: Server;
   /** Those that left HTTP behind: the server does not know them any more. */
   private readonly upgraded = new Set<Duplex>();
-  /** The latest answer of each connection. */
-  private readonly answering = new Map<Duplex, ServerResponse>();
+  /** The last answer of each connection that is still to be given. */
+  private readonly answering = new WeakMap<Duplex, ServerResponse>();
 
   constructor(private readonly options: FrontEndOptions) {
-    const { handle, handleUpgrade } = options;
     this.server = createServer({
       maxHeaderSize: options.maximumHeaderBytes,
       keepAliveTimeout: options.idleTimeoutMs,
@@ -47,19 +46,9 @@ export class FrontEnd {
     });
     // Headers beyond a number would be dropped in silence; their size is limited already.
     this.server.maxHeadersCount = 0;
-    this.server.on('request', (request, response) => {
-      if (!this.answering.has(request.socket)) {
-        request.socket.once('close', () => this.answering.delete(request.socket));
-      }
-      this.answering.set(request.socket, response);
-      handle(request, response);
-    });
-    if (handleUpgrade) {
-      this.server.on('upgrade', (request, socket, head) => {
-        this.upgraded.add(socket);
-        socket.once('close', () => this.upgraded.delete(socket));
-        handleUpgrade(request, socket, head);
-      });
+    this.server.on('request', (request, response) => this.take(request, response));
+    if (options.handleUpgrade) {
+      this.server.on('upgrade', (request, socket, head) => this.takeUpgrade(request, socket, head));
     }
     this.server.on('clientError', (error: NodeJS.ErrnoException, socket) => this.refuse(error, socket));
   }
@@ -104,6 +93,32 @@ export class FrontEnd {
     this.server.closeAllConnections();
     for (const socket of this.upgraded) socket.destroy();
     await closed;
+  }
+
+  /** Requests of one connection are handled one after the other, also when they came at once. */
+  private take(request: IncomingMessage, response: ServerResponse): void {
+    const { socket } = request;
+    const previous = this.answering.get(socket);
+    this.answering.set(socket, response);
+    response.once('close', () => {
+      if (this.answering.get(socket) === response) this.answering.delete(socket);
+    });
+    const handle = () => {
+      if (!socket.destroyed) this.options.handle(request, response);
+    };
+    if (previous) previous.once('close', handle);
+    else handle();
+  }
+
+  private takeUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    if (this.answering.has(socket)) {
+      // The library has let the connection go, and the answers before this one cannot be given any more.
+      socket.destroy();
+      return;
+    }
+    this.upgraded.add(socket);
+    socket.once('close', () => this.upgraded.delete(socket));
+    this.options.handleUpgrade!(request, socket, head);
   }
 
   private async listen(host: string, port: number): Promise<void> {

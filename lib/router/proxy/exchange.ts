@@ -8,6 +8,8 @@ export interface OutgoingRequest {
   target: string;
   /** Name and value in turn. */
   headers: string[];
+  /** Whether the wish for another protocol is among the headers. */
+  asksUpgrade: boolean;
   /** Begins to send the body, if there is one. */
   sendBody: ((destination: Writable) => void) | undefined;
 }
@@ -17,6 +19,13 @@ export interface Answer {
   message: IncomingMessage;
   /** The connection now speaks another protocol (101); `head` is what has already come of it. */
   switched?: { socket: Duplex; head: Buffer };
+}
+
+/** The app changes the protocol though nobody asked it to. */
+export class UnaskedUpgradeError extends Error {
+  constructor() {
+    super('malformed HTTP response: 101 to a request without Upgrade');
+  }
 }
 
 const maximumHeaderBytes = 1024 * 1024;
@@ -44,7 +53,10 @@ export function exchange(connection: Connection, outgoing: OutgoingRequest, sign
     // After the answer has begun, its own end tells what went wrong.
     request.on('error', reject);
     request.once('response', (message) => resolve({ message }));
-    request.once('upgrade', (message, socket, head) => resolve({ message, switched: { socket, head } }));
+    request.once('upgrade', (message, socket, head) => {
+      if (outgoing.asksUpgrade) resolve({ message, switched: { socket, head } });
+      else reject(new UnaskedUpgradeError());
+    });
     if (signal.aborted) cut();
     else if (outgoing.sendBody) outgoing.sendBody(request);
     else request.end();

@@ -17,17 +17,8 @@ export interface ForwarderOptions extends DialOptions {
   logger: Logger;
 }
 
-export interface ForwardRequest {
-  /** Whether the wish for another protocol is passed on. */
-  asksUpgrade: boolean;
-  sendBody: OutgoingRequest['sendBody'];
-}
-
-/** An answer, and the call that ends the endpoint's counting of it. */
-export interface Forwarded {
-  answer: Answer;
-  release(): void;
-}
+/** What the way of handling a request decides about it; the rest is the client's own. */
+export type ForwardRequest = Pick<OutgoingRequest, 'asksUpgrade' | 'sendBody'>;
 
 /** Asks one endpoint after the other until one answers (docs/protocol/edge.md §1.6). */
 export class Forwarder {
@@ -39,7 +30,7 @@ export class Forwarder {
     destination: Destination,
     request: ForwardRequest,
     signal: AbortSignal,
-  ): Promise<Forwarded> {
+  ): Promise<Answer> {
     const tried = new Set<string>();
     let fault: AttemptFault | undefined;
     while (tried.size < this.options.maximumAttempts) {
@@ -48,7 +39,7 @@ export class Forwarder {
       tried.add(addressOf(endpoint));
       passage.endpoint = endpoint;
       const outcome = await this.attempt(passage, destination, endpoint, request, signal);
-      if ('answer' in outcome) return outcome;
+      if ('message' in outcome) return outcome;
       fault = outcome;
       if (!fault.isRepeatable || signal.aborted) break;
     }
@@ -63,14 +54,15 @@ export class Forwarder {
     endpoint: Endpoint,
     request: ForwardRequest,
     signal: AbortSignal,
-  ): Promise<Forwarded | AttemptFault> {
+  ): Promise<Answer | AttemptFault> {
     const release = destination.pool.begin(endpoint);
     let connection: Connection | undefined;
     try {
       connection = await dial(endpoint, this.options, signal);
+      // The endpoint is busy with the request for as long as their connection lasts.
+      connection.socket.once('close', release);
       passage.markSent();
-      const answer = await exchange(connection, this.outgoing(passage, endpoint, request), signal);
-      return { answer, release };
+      return await exchange(connection, this.outgoing(passage, endpoint, request), signal);
     } catch (error) {
       release();
       passage.markAnswered();
@@ -99,7 +91,7 @@ export class Forwarder {
       method: passage.request.method!,
       target: passage.request.url!,
       headers: headersForApp(passage, endpoint, { rules: headerRules, asksUpgrade: request.asksUpgrade }),
-      sendBody: request.sendBody,
+      ...request,
     };
   }
 }

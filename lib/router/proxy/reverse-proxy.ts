@@ -52,13 +52,12 @@ export class ReverseProxy {
     } else {
       try {
         const destination = chooseDestination(passage, this.options);
-        const { answer, release } = await this.options.forwarder.forward(
+        const answer = await this.options.forwarder.forward(
           passage,
           destination,
           { asksUpgrade: false, sendBody: passage.hasBody ? (to) => sendBody(passage, to) : undefined },
           exchanging.signal,
         );
-        void closed.then(release);
         this.relay(passage, destination, answer, response);
       } catch (error) {
         this.refuse(passage, response, this.failureOf(error, passage));
@@ -82,8 +81,7 @@ export class ReverseProxy {
       socket.end(problem);
     } else {
       try {
-        const release = await this.upgrade(passage, socket, exchanging);
-        void closed.then(release);
+        await this.upgrade(passage, socket, exchanging);
       } catch (error) {
         const failure = this.failureOf(error, passage);
         passage.status = failure.status;
@@ -95,8 +93,7 @@ export class ReverseProxy {
     this.options.accessLog.write(passage.record());
   }
 
-  /** @returns the call that ends the counting of the exchange */
-  private async upgrade(passage: Passage, client: Duplex, exchanging: AbortController): Promise<() => void> {
+  private async upgrade(passage: Passage, client: Duplex, exchanging: AbortController): Promise<void> {
     const { request } = passage;
     const protocol = request.headers.upgrade?.toLowerCase();
     if (protocol === 'tcp') throw refusals.upgradeUnsupported();
@@ -108,7 +105,7 @@ export class ReverseProxy {
       : setTimeout(() => exchanging.abort(new DeadlineError()), this.options.exchangeTimeoutMs);
     client.once('close', () => clearTimeout(deadline));
     const destination = chooseDestination(passage, this.options);
-    const { answer, release } = await this.options.forwarder.forward(
+    const answer = await this.options.forwarder.forward(
       passage,
       destination,
       { asksUpgrade, sendBody: passage.hasBody ? (to) => sendUpgradeBody(passage, client, to) : undefined },
@@ -120,7 +117,7 @@ export class ReverseProxy {
       client.write(rawHead(status, [...headers, 'Connection', 'Upgrade', 'Upgrade', request.headers.upgrade!]));
       passage.status = status;
       this.join(passage, client, answer.switched);
-      return release;
+      return;
     }
     client.write(rawHead(status, [...headers, 'Connection', 'close']));
     passage.status = status;
@@ -129,7 +126,6 @@ export class ReverseProxy {
       passage.markAnswered();
       client.destroy();
     });
-    return release;
   }
 
   private join(passage: Passage, client: Duplex, { socket: backend, head }: NonNullable<Answer['switched']>): void {
@@ -207,8 +203,9 @@ function countAnswer(passage: Passage, message: IncomingMessage): void {
   });
 }
 
-/** A response that waits behind another one on the same connection is not told when that closes. */
+/** A response that is not yet given to its connection is not told when that closes. */
 function whenClosed(response: ServerResponse, { socket }: IncomingMessage): Promise<void> {
+  if (socket.destroyed) return Promise.resolve();
   return new Promise((resolve) => {
     const finish = () => {
       response.off('close', finish);

@@ -120,6 +120,16 @@ describe('the router, when an instance fails,', function () {
       expect(garbage.connections).to.equal(1);
     });
 
+    it('does not let an app change the protocol when nobody asked', async () => {
+      const changing = await raw((socket) =>
+        socket.write('HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\nhello'),
+      );
+      await rig.register(changing.port);
+      const { status, body } = await rig.ask('/');
+      expect([status, body]).to.deep.equal([502, badGateway]);
+      expect(changing.connections).to.equal(1);
+    });
+
     it('gives up after the total time, without repeating', async () => {
       const silent = await raw(() => {});
       await rig.register(silent.port);

@@ -245,6 +245,29 @@ describe('the router forwards requests', function () {
       }
     });
 
+    it('one after the other, when requests of a connection come at once', async () => {
+      let going = 0;
+      let most = 0;
+      const app = await backend((request, response) => {
+        going += 1;
+        most = Math.max(most, going);
+        setTimeout(() => {
+          going -= 1;
+          response.end(request.url);
+        }, 10);
+      });
+      await rig.register(app.port);
+      const request = (path: string, connection: string) =>
+        `GET ${path} HTTP/1.1\r\nHost: app.example.com\r\nConnection: ${connection}\r\n\r\n`;
+      const answer = await rig.send(
+        [1, 2, 3].map((n) => request(`/${n}`, 'keep-alive')).join('') + request('/4', 'close'),
+      );
+      const bodies = [1, 2, 3, 4].map((n) => answer.indexOf(`\r\n\r\n/${n}`));
+      expect(bodies).to.deep.equal([...bodies].sort((a, b) => a - b));
+      expect(bodies).not.to.include(-1);
+      expect(most).to.equal(1);
+    });
+
     it('with who answered, for clients that know the trace key', async () => {
       const app = await backend((_request, response) => response.end());
       await rig.register(app.port);

@@ -131,6 +131,32 @@ describe('the router answers itself', function () {
     }
   });
 
+  it('to nobody, and asks no app for those who left while they waited for their turn', async () => {
+    const waiting: (() => void)[] = [];
+    const app = await startHttpServer((_request, response) => {
+      waiting.push(() => response.end('done'));
+    });
+    try {
+      await rig.register(app.port, { uris: ['queue.example.com'] });
+      const impatient = rig.connect();
+      impatient.write('GET / HTTP/1.1\r\nHost: queue.example.com\r\n\r\n'.repeat(5));
+      await eventually(() => waiting.length || undefined);
+      impatient.destroy();
+      // One at a time is allowed: this is only answered when nothing of those requests is counted any more.
+      const answer = await eventually(async () => {
+        const asked = rig.ask('/', { host: 'queue.example.com' });
+        for (const finish of waiting.splice(0)) finish();
+        await eventually(() => waiting.length || undefined, { timeoutMs: 200 }).catch(() => {});
+        for (const finish of waiting.splice(0)) finish();
+        return (await asked).status === 200 ? true : undefined;
+      });
+      expect(answer).to.equal(true);
+      expect(app.requests.length).to.be.lessThan(5);
+    } finally {
+      await app.stop();
+    }
+  });
+
   it('502 for a route that is bound to a route service', async () => {
     await rig.register(1, { uris: ['service.example.com'], route_service_url: 'https://rs.example.com' });
     const { status, headers } = await rig.ask('/', { host: 'service.example.com' });
