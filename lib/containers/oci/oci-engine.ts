@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { Logger } from '../../logging/logger.js';
+import { Launcher } from '../../process/launcher.js';
 import type { ContainerEngine } from '../engine.js';
 import { createCgroups } from './cgroups/cgroups.js';
 import { createNetwork } from './network/network.js';
@@ -40,11 +41,13 @@ export function createOciEngine(options: OciEngineOptions): ContainerEngine {
   const depotDirectory = resolve(options.depotDirectory);
   const { logger, networkPool = defaultNetworkPool } = options;
   const tag = engineTag(depotDirectory);
+  const launcher = new Launcher();
   return new OciEngine(
     {
       volumes: createVolumes({ directory: join(depotDirectory, '@volumes'), logger }),
       network: createNetwork({
         tag,
+        launcher,
         pool: networkPool,
         ports: options.portPool ?? defaultPortPool,
         portStateFile: join(depotDirectory, '@network', 'ports.json'),
@@ -54,6 +57,7 @@ export function createOciEngine(options: OciEngineOptions): ContainerEngine {
         ...(options.dnsServers && { dnsServers: options.dnsServers }),
         logger,
       }),
+      launcher,
       cgroups: createCgroups({ tag, logger }),
       logger,
     },

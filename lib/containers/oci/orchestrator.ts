@@ -4,6 +4,7 @@ import { availableParallelism, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { errorData, type Logger } from '../../logging/logger.js';
+import type { Launcher } from '../../process/launcher.js';
 import type {
   Capacity,
   Container,
@@ -36,6 +37,7 @@ export interface OciEngineCollaborators {
   volumes: Volumes;
   network: Network;
   cgroups: Cgroups;
+  launcher: Launcher;
   logger: Logger;
 }
 
@@ -81,19 +83,21 @@ export class OciEngine implements ContainerEngine {
   }
 
   async start(): Promise<void> {
-    const { volumes, network, cgroups } = this.#collaborators;
+    const { volumes, network, cgroups, launcher } = this.#collaborators;
     const { depotDirectory } = this.#settings;
     await mkdir(depotDirectory, { recursive: true, mode: 0o711 });
     const tools = await findHostTools();
+    launcher.start();
     await Promise.all([volumes.start(), network.start(), cgroups.start()]);
     const runtimes = await chooseRuntime({
       wanted: this.#settings.runtime,
       directory: join(depotDirectory, '@runtime'),
       tools,
       cgroups,
+      launcher,
       logger: this.#logger,
     });
-    const supervisor = new Supervisor({ conmon: tools.conmon, socat: tools.socat, logger: this.#logger });
+    const supervisor = new Supervisor({ launcher, conmon: tools.conmon, socat: tools.socat, logger: this.#logger });
     const shell = new ContainerShell(tools.nsenter);
     const host: Host = {
       ...this.#collaborators,
@@ -113,6 +117,21 @@ export class OciEngine implements ContainerEngine {
   }
 
   async stop(): Promise<void> {
+    await this.#settle();
+    await this.#collaborators.launcher.stop();
+  }
+
+  async release(): Promise<void> {
+    await this.#settle();
+    try {
+      await this.#giveBack();
+    } finally {
+      await this.#collaborators.launcher.stop();
+    }
+  }
+
+  /** Lets what is under way come to its end, and lets go of what lives on. */
+  async #settle(): Promise<void> {
     this.#isStopping = true;
     clearInterval(this.#timer);
     await Promise.allSettled([...this.#creations.values(), ...this.#endings.values()]);
@@ -125,8 +144,7 @@ export class OciEngine implements ContainerEngine {
     await Promise.all([volumes.stop(), network.stop()]);
   }
 
-  async release(): Promise<void> {
-    await this.stop();
+  async #giveBack(): Promise<void> {
     const { depotDirectory } = this.#settings;
     const entries = await readdir(depotDirectory).catch(() => []);
     if (entries.some((name) => !name.startsWith('@'))) return;

@@ -1,3 +1,5 @@
+import { CommandError } from '../../../process/command.js';
+import type { Launcher } from '../../../process/launcher.js';
 import { runHostProgram } from '../host-program.js';
 import { GroupCommit } from './group-commit.js';
 import { type FirewallChange, mergeChanges, renderChange } from './rules.js';
@@ -8,11 +10,18 @@ interface Application {
 }
 
 const lockWaitSeconds = 10;
+const restoreProgram = 'iptables-restore';
+const timeoutMs = 30_000;
 
 /** Applies changes with `iptables-restore`: all changes that are asked for at once in one call, each all or nothing. */
 export class Firewall {
-  readonly #changes = new GroupCommit<Application>((group) => this.#alone(() => applyGroup(group)));
+  readonly #changes = new GroupCommit<Application>((group) => this.#alone(() => this.#applyGroup(group)));
+  readonly #launcher: Launcher | undefined;
   #last: Promise<unknown> = Promise.resolve();
+
+  constructor(launcher?: Launcher) {
+    this.#launcher = launcher;
+  }
 
   /**
    * @param onApplied called before anything else is applied, so that a `rewrite` that comes next sees its effect
@@ -27,7 +36,7 @@ export class Firewall {
   async rewrite(changeFrom: (saved: string) => FirewallChange): Promise<void> {
     await this.#alone(async () => {
       const { stdout } = await runHostProgram('iptables', 'iptables-save', []);
-      await restore(changeFrom(stdout));
+      await this.#restore(changeFrom(stdout));
     });
   }
 
@@ -36,15 +45,21 @@ export class Firewall {
     this.#last = done.catch(() => {});
     return done;
   }
-}
 
-async function applyGroup(group: Application[]): Promise<void> {
-  await restore(mergeChanges(group.map(({ change }) => change)));
-  for (const { onApplied } of group) onApplied();
-}
+  async #applyGroup(group: Application[]): Promise<void> {
+    await this.#restore(mergeChanges(group.map(({ change }) => change)));
+    for (const { onApplied } of group) onApplied();
+  }
 
-async function restore(change: FirewallChange): Promise<void> {
-  const text = renderChange(change);
-  if (text === '') return;
-  await runHostProgram('iptables', 'iptables-restore', [`--wait=${lockWaitSeconds}`, '--noflush'], { input: text });
+  async #restore(change: FirewallChange): Promise<void> {
+    const input = renderChange(change);
+    if (input === '') return;
+    const args = [`--wait=${lockWaitSeconds}`, '--noflush'];
+    if (!this.#launcher) {
+      await runHostProgram('iptables', restoreProgram, args, { input });
+      return;
+    }
+    const { exitCode, stderr } = await this.#launcher.launch({ program: restoreProgram, args, input, timeoutMs });
+    if (exitCode !== 0) throw new CommandError(restoreProgram, exitCode, stderr);
+  }
 }

@@ -5,6 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
 import { writeFileAtomically } from '../../../files/atomic-write.js';
 import { errorData, type Logger } from '../../../logging/logger.js';
+import type { Launcher } from '../../../process/launcher.js';
 import type { NetOutRule, PortMapping } from '../../engine.js';
 import { ExhaustedError, HostRequirementError, InvalidSpecError } from '../../errors.js';
 import type { Network, NetworkLease, NetworkRequest } from '../ports.js';
@@ -39,6 +40,8 @@ import {
 import { type Subnet, SubnetPool, subnetPrefixLength } from './subnet-pool.js';
 
 export interface NetworkOptions {
+  /** Starts the firewall's program; absent: this process does. */
+  launcher?: Launcher;
   /** Marks links, namespaces and chains: several engines live on one host. One to four lower-case hexadecimal digits. */
   tag: string;
   /** CIDR of the containers' addresses, a /30 each. @default '10.254.0.0/22' */
@@ -98,7 +101,7 @@ class VethNetwork implements Network {
   readonly #policy: FirewallPolicy;
   readonly #pool: Cidr;
   readonly #subnets: SubnetPool;
-  readonly #firewall = new Firewall();
+  readonly #firewall: Firewall;
   readonly #namespaces = new Namespaces();
   readonly #spares: WarmPool<Prepared>;
   /** Names that this process is making, keeps as spares or has handed out; `reclaim` spares them. */
@@ -114,6 +117,7 @@ class VethNetwork implements Network {
   constructor(options: NetworkOptions) {
     if (!/^[0-9a-f]{1,4}$/.test(options.tag)) throw new InvalidSpecError(`invalid tag: ${options.tag}`);
     this.#options = options;
+    this.#firewall = new Firewall(options.launcher);
     this.#logger = options.logger;
     this.#pool = parseCidr(options.pool ?? defaultPool);
     this.#policy = {

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { writeFileAtomically } from '../../../files/atomic-write.js';
 import { errorData, type Logger } from '../../../logging/logger.js';
 import { isRunning, signalProcess } from '../../../process/identity.js';
+import type { Launcher } from '../../../process/launcher.js';
 import { waitUntil } from '../../../process/wait.js';
 import { HostRequirementError } from '../../errors.js';
 import { findProgram, type HostTools, missingPrograms } from '../host-tools.js';
@@ -13,6 +14,7 @@ import { type SeccompProfile, seccompProfile } from './seccomp.js';
 
 export interface RuntimeChoiceOptions {
   wanted: 'auto' | RuntimeName;
+  launcher: Launcher;
   /** `<depot>/@runtime` */
   directory: string;
   tools: HostTools;
@@ -40,7 +42,7 @@ const runtimeNames: RuntimeName[] = ['crun', 'runc'];
  */
 export async function chooseRuntime(options: RuntimeChoiceOptions): Promise<RuntimeChoice> {
   const seccomp = seccompProfile();
-  const installed = await installedRuntimes(options.directory);
+  const installed = await installedRuntimes(options.directory, options.launcher);
   const candidates = options.wanted === 'auto' ? runtimeNames : [options.wanted];
   const present = candidates.flatMap((name) => installed.get(name) ?? []);
   if (present.length === 0) throw missingPrograms([candidates.join(' or ')], [candidates[0]!]);
@@ -59,12 +61,12 @@ export async function chooseRuntime(options: RuntimeChoiceOptions): Promise<Runt
   throw new HostRequirementError(`no container runtime works on this host: ${failures.join('; ')}`);
 }
 
-async function installedRuntimes(directory: string): Promise<Map<RuntimeName, OciRuntime>> {
+async function installedRuntimes(directory: string, launcher: Launcher): Promise<Map<RuntimeName, OciRuntime>> {
   const installed = new Map<RuntimeName, OciRuntime>();
   for (const name of runtimeNames) {
     const program = await findProgram(name);
     if (program === undefined) continue;
-    const runtime = new OciRuntime({ name, program, root: join(directory, name) });
+    const runtime = new OciRuntime({ launcher, name, program, root: join(directory, name) });
     await runtime.prepare();
     installed.set(name, runtime);
   }

@@ -1,12 +1,13 @@
-import { spawn } from 'node:child_process';
 import { mkdir, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { CommandError, runCommand } from '../../../process/command.js';
+import { CommandError } from '../../../process/command.js';
 import { identifyProcess, type ProcessIdentity } from '../../../process/identity.js';
+import type { Launcher } from '../../../process/launcher.js';
 
 export type RuntimeName = 'crun' | 'runc';
 
 export interface OciRuntimeOptions {
+  launcher: Launcher;
   name: RuntimeName;
   /** Absolute path of the program. */
   program: string;
@@ -24,9 +25,11 @@ export class OciRuntime {
   readonly name: RuntimeName;
   readonly program: string;
   readonly root: string;
+  readonly #launcher: Launcher;
   readonly #startTimeoutMs: number;
 
   constructor(options: OciRuntimeOptions) {
+    this.#launcher = options.launcher;
     this.name = options.name;
     this.program = options.program;
     this.root = options.root;
@@ -63,10 +66,12 @@ export class OciRuntime {
   /** Removes what the runtime knows of a container whose init has ended; nothing when it knows none. */
   async delete(handle: string): Promise<void> {
     if (!(await this.knows(handle))) return;
-    try {
-      await runCommand(this.program, [...this.globalArguments, 'delete', handle]);
-    } catch (error) {
-      if (!(error instanceof CommandError)) throw error;
+    const { exitCode } = await this.#launcher.launch({
+      program: this.program,
+      args: [...this.globalArguments, 'delete', handle],
+      timeoutMs: this.#startTimeoutMs,
+    });
+    if (exitCode !== 0) {
       // A creation that was cut short leaves a directory that the runtime itself cannot read any more.
       await rm(join(this.root, handle), { recursive: true, force: true });
     }
@@ -90,16 +95,14 @@ export class OciRuntime {
    * Init inherits the three standard streams for its whole life, so they must lead nowhere: a pipe would never close,
    * a file could be filled from inside.
    */
-  #runDetached(args: string[]): Promise<number | null> {
-    return new Promise((resolve, reject) => {
-      const child = spawn(this.program, args, {
-        stdio: 'ignore',
-        timeout: this.#startTimeoutMs,
-        killSignal: 'SIGKILL',
-      });
-      child.on('error', reject);
-      child.on('exit', resolve);
+  async #runDetached(args: string[]): Promise<number | null> {
+    const { exitCode } = await this.#launcher.launch({
+      program: this.program,
+      args,
+      capturesStderr: false,
+      timeoutMs: this.#startTimeoutMs,
     });
+    return exitCode;
   }
 
   async #failure(verb: string, status: number | null, logFile: string): Promise<Error> {

@@ -1,11 +1,12 @@
-import { spawn } from 'node:child_process';
-import type { Readable } from 'node:stream';
+import { CommandError } from '../../../process/command.js';
 import { commandLineOf, identifyProcess, type ProcessIdentity } from '../../../process/identity.js';
+import type { Launcher } from '../../../process/launcher.js';
 import { ExecutableNotFoundError } from '../../errors.js';
 import type { OciRuntime } from '../runtime/oci-runtime.js';
 import type { ProcessDirectory, ProcessTraits } from './process-directory.js';
 
 export interface ConmonRequest {
+  launcher: Launcher;
   /** Absolute path of conmon. */
   program: string;
   runtime: OciRuntime;
@@ -31,19 +32,20 @@ export class ProcessStartError extends Error {}
  */
 export async function startUnderConmon(request: ConmonRequest): Promise<number> {
   // fd 3 is where conmon tells the result. Its standard streams become those of the runtime, so they lead nowhere.
-  const conmon = spawn(request.program, conmonArguments(request), {
-    cwd: request.directory.path,
-    env: { PATH: process.env.PATH ?? '', _OCI_SYNCPIPE: '3' },
-    stdio: ['ignore', 'ignore', 'ignore', 'pipe'],
-  });
-  const failed = new Promise<never>((_, reject) => {
-    conmon.on('error', (cause) => reject(new ProcessStartError(`cannot start ${request.program}`, { cause })));
-  });
-  const answer = conmon.stdio[3] as Readable;
   try {
-    return parseAnswer(await Promise.race([readLine(answer, request.startTimeoutMs), failed]));
-  } finally {
-    answer.destroy();
+    const { answer } = await request.launcher.launch({
+      program: request.program,
+      args: conmonArguments(request),
+      cwd: request.directory.path,
+      env: { PATH: process.env.PATH ?? '', _OCI_SYNCPIPE: '3' },
+      answersOnFd3: true,
+      capturesStderr: false,
+      timeoutMs: request.startTimeoutMs,
+    });
+    return parseAnswer(answer);
+  } catch (cause) {
+    if (cause instanceof CommandError) throw new ProcessStartError(`cannot start ${request.program}`, { cause });
+    throw cause;
   }
 }
 
@@ -62,34 +64,13 @@ function conmonArguments({ runtime, directory, traits, ...request }: ConmonReque
   ];
 }
 
-/** conmon's answer line. @throws ProcessStartError when it ends or takes too long without one */
-function readLine(answer: Readable, timeoutMs: number): Promise<string> {
-  return new Promise((resolve, reject) => {
-    let text = '';
-    const timer = setTimeout(() => fail(`no answer within ${timeoutMs} ms`), timeoutMs);
-    const fail = (reason: string) => {
-      clearTimeout(timer);
-      reject(new ProcessStartError(`conmon: ${reason}`));
-    };
-    answer.on('data', (piece: Buffer) => {
-      text += piece.toString();
-      const end = text.indexOf('\n');
-      if (end < 0) return;
-      clearTimeout(timer);
-      resolve(text.slice(0, end));
-    });
-    answer.on('end', () => fail(text.trim() || 'ended without an answer'));
-    answer.on('error', (error) => fail(error.message));
-  });
-}
-
 /** `{"data": <pid>}`, or `{"data": -1, "message": "..."}`. */
 function parseAnswer(line: string): number {
   let answer: { data?: unknown; message?: unknown };
   try {
     answer = JSON.parse(line);
   } catch (cause) {
-    throw new ProcessStartError(`conmon: ${line}`, { cause });
+    throw new ProcessStartError(`conmon: ${line.trim() || 'ended without an answer'}`, { cause });
   }
   if (typeof answer.data === 'number' && answer.data > 0) return answer.data;
   throw new ProcessStartError(String(answer.message ?? line).trim());

@@ -1,9 +1,11 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { Readable, type Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import type { Launcher } from '../../../process/launcher.js';
 import type { ProcessIO } from '../../engine.js';
 
 export interface StandardInputOptions {
+  launcher: Launcher;
   /** Absolute path of socat. */
   socat: string;
   /** Directory with conmon's `attach` socket. */
@@ -12,6 +14,8 @@ export interface StandardInputOptions {
 
 /** What surely fits into the pipe to the process; more may wait for the process to read. */
 const pipeCapacity = 64 * 1024;
+/** What fits into a pipe is taken at once. */
+const smallInputLimitMs = 30_000;
 /** How long socat keeps the connection after its input's end: conmon must have taken all out of the socket. */
 const lingerSeconds = { short: 1, unlimited: 365 * 24 * 3600 };
 
@@ -31,18 +35,39 @@ export class StandardInput {
 
   /** Feeds one more source; after the end was given to the process it is only drained. */
   feed(source: NonNullable<ProcessIO['stdin']>): void {
+    const isSmall = !(source instanceof Readable) && Buffer.byteLength(source) <= pipeCapacity;
+    if (isSmall && this.#writers === 0 && !this.#isClosed) {
+      this.#feedAtOnce(source);
+      return;
+    }
     const stream = source instanceof Readable ? source : Readable.from([Buffer.from(source)], { objectMode: false });
     if (this.#isClosed) {
       stream.on('error', () => {}).resume();
       return;
     }
-    const isSmall = !(source instanceof Readable) && Buffer.byteLength(source) <= pipeCapacity;
     const target = this.#open(isSmall);
     this.#writers += 1;
     // A process that ends without reading its input is judged by its exit status, not by the broken pipe.
     pipeline(stream, target, { end: false })
       .catch(() => {})
       .finally(() => this.#leave());
+  }
+
+  /** The common case, and the quick one: a script that nobody else adds to. */
+  #feedAtOnce(input: string | Buffer): void {
+    this.#isClosed = true;
+    const { launcher, socat, processDirectory } = this.#options;
+    launcher
+      .launch({
+        program: socat,
+        args: socatArguments(lingerSeconds.short),
+        cwd: processDirectory,
+        input,
+        capturesStderr: false,
+        timeoutMs: smallInputLimitMs,
+      })
+      // A process that ends without reading its input is judged by its exit status, not by the broken pipe.
+      .catch(() => {});
   }
 
   /** Ends the connection. Idempotent. */
@@ -63,7 +88,7 @@ export class StandardInput {
     const linger = isSmall ? lingerSeconds.short : lingerSeconds.unlimited;
     // In its directory: a socket's path may have no more than 107 characters. Its output copy of what the process
     // writes goes nowhere, but must be taken, or conmon would wait for it.
-    const socat = spawn(this.#options.socat, ['-t', String(linger), '-', 'UNIX-CONNECT:attach,socktype=5'], {
+    const socat = spawn(this.#options.socat, socatArguments(linger), {
       cwd: this.#options.processDirectory,
       stdio: ['pipe', 'ignore', 'ignore'],
     });
@@ -72,4 +97,8 @@ export class StandardInput {
     this.#socat = socat;
     return socat.stdin;
   }
+}
+
+function socatArguments(linger: number): string[] {
+  return ['-t', String(linger), '-', 'UNIX-CONNECT:attach,socktype=5'];
 }

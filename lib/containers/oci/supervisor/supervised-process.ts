@@ -2,6 +2,7 @@ import { type FSWatcher, watch } from 'node:fs';
 import { constants, open } from 'node:fs/promises';
 import { errorData, type Logger } from '../../../logging/logger.js';
 import { isRunning, type ProcessIdentity, signalProcess } from '../../../process/identity.js';
+import type { Launcher } from '../../../process/launcher.js';
 import type { ContainerProcess, ProcessIO, ProcessSignal } from '../../engine.js';
 import { ChangeSignal } from './change-signal.js';
 import { followOutput } from './output-follower.js';
@@ -17,6 +18,7 @@ export interface SupervisedProcessOptions {
   conmon?: ProcessIdentity;
   /** Known already when the process ended before it was joined. */
   exitStatus?: number;
+  launcher: Launcher;
   /** Absolute path of socat. */
   socat: string;
   /** Called with the exit status before anyone else learns it. */
@@ -59,7 +61,11 @@ export class SupervisedProcess {
     this.id = options.id;
     this.traits = options.traits;
     this.directory = options.directory;
-    this.#stdin = new StandardInput({ socat: options.socat, processDirectory: options.directory.path });
+    this.#stdin = new StandardInput({
+      launcher: options.launcher,
+      socat: options.socat,
+      processDirectory: options.directory.path,
+    });
     this.exited = new Promise((resolve, reject) => {
       this.#settle = { resolve, reject };
     });

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { errorData, type Logger } from '../../../logging/logger.js';
 import { identifyProcess, isRunning, readProcessStatus, signalProcess } from '../../../process/identity.js';
+import type { Launcher } from '../../../process/launcher.js';
 import { waitUntil } from '../../../process/wait.js';
 import type { OciRuntime } from '../runtime/oci-runtime.js';
 import type { OciProcess } from '../runtime/process.js';
@@ -9,6 +10,7 @@ import { listProcessIds, ProcessDirectory, type ProcessTraits } from './process-
 import { SupervisedProcess } from './supervised-process.js';
 
 export interface SupervisorOptions {
+  launcher: Launcher;
   /** Absolute paths. */
   conmon: string;
   socat: string;
@@ -74,6 +76,7 @@ export class Supervisor {
     try {
       await directory.prepare(process, traits);
       const pid = await startUnderConmon({
+        launcher: this.#options.launcher,
         program: this.#options.conmon,
         runtime: container.runtime,
         containerId: container.handle,
@@ -164,6 +167,7 @@ export class Supervisor {
       directory,
       traits,
       ...known,
+      launcher: this.#options.launcher,
       socat: this.#options.socat,
       beforeExit: container.beforeExit,
       logger: this.#options.logger,
