@@ -1,0 +1,55 @@
+import { expect } from 'chai';
+import { CommandError } from '../../lib/process/command.js';
+import { Launcher } from '../../lib/process/launcher.js';
+
+describe('the launcher', () => {
+  let launcher: Launcher;
+
+  beforeEach(() => {
+    launcher = new Launcher();
+    launcher.start();
+  });
+
+  afterEach(() => launcher.stop());
+
+  const shell = (script: string) => ({ program: 'sh', args: ['-c', script], timeoutMs: 10_000 });
+
+  it('runs a program to its end, with input, and tells status and complaints', async () => {
+    const result = await launcher.launch({ ...shell('cat >&2; exit 3'), input: 'no such thing' });
+    expect(result).to.include({ exitCode: 3, stderr: 'no such thing' });
+  });
+
+  it('takes the first line on descriptor 3 as the answer of a program that goes on', async () => {
+    const started = Date.now();
+    const { answer } = await launcher.launch({ ...shell('echo up >&3; exec sleep 3'), answersOnFd3: true });
+    expect(answer).to.equal('up');
+    expect(Date.now() - started).to.be.lessThan(2000);
+  });
+
+  it('gives an empty answer when the program ends without one', async () => {
+    expect((await launcher.launch({ ...shell('exit 1'), answersOnFd3: true })).answer).to.equal('');
+  });
+
+  it('does not wait for what a program leaves behind with its streams', async () => {
+    const started = Date.now();
+    await launcher.launch({ ...shell('sleep 3 &'), capturesStderr: false });
+    expect(Date.now() - started).to.be.lessThan(2000);
+  });
+
+  it('says when there is no such program, and ends one that takes too long', async () => {
+    const missing = await launcher.launch({ program: 'no-such-program', args: [], timeoutMs: 1000 }).catch((e) => e);
+    expect(missing).to.be.instanceOf(CommandError).with.property('message').that.contains('ENOENT');
+    expect(await launcher.launch({ ...shell('exec sleep 30'), timeoutMs: 100 })).to.include({ exitCode: null });
+  });
+
+  it('serves many at once', async () => {
+    const all = await Promise.all(Array.from({ length: 40 }, (_, index) => launcher.launch(shell(`exit ${index}`))));
+    expect(all.map(({ exitCode }) => exitCode)).to.deep.equal(Array.from({ length: 40 }, (_, index) => index));
+  });
+
+  it('can be used again after a stop', async () => {
+    await launcher.stop();
+    await launcher.stop();
+    expect(await launcher.launch(shell('exit 5'))).to.include({ exitCode: 5 });
+  });
+});
