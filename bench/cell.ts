@@ -55,6 +55,7 @@ class CellBench {
         logging: { level: 'info' },
         intervals: { advertise: 5, heartbeat: 10 },
         resources: { memory_mb: 16384, disk_mb: 65536 },
+        containers: { spares: 10 },
       },
     });
     await cell.start();
@@ -117,8 +118,13 @@ class CellBench {
     const apps = Array.from({ length: count }, () => startMessage({ ...this.droplet }));
     for (const app of apps) this.peer.publish(`dea.${id}.start`, app);
     await Promise.all(
-      apps.map((app) => this.peer.next('router.register', (data) => data.app === app.droplet, { timeoutMs: 60_000 })),
-    );
+      apps.map((app) => this.peer.next('router.register', (data) => data.app === app.droplet, { timeoutMs: 20_000 })),
+    ).catch((error: unknown) => {
+      const crashes = apps.flatMap(({ droplet }) =>
+        this.peer.all('droplet.exited', { droplet }).map(({ data }) => data),
+      );
+      throw new Error(`not all apps are routed; crashed: ${JSON.stringify(crashes)}`, { cause: error });
+    });
     return apps;
   }
 

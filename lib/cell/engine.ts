@@ -12,6 +12,7 @@ export interface EngineSettings {
   network_pool: string;
   port_pool_start: number;
   port_pool_size: number;
+  spares: number;
   allow_host_access: boolean;
   deny_networks: string[];
 }
@@ -39,6 +40,7 @@ export function createEngine(options: EngineOptions): ContainerEngine {
         depotDirectory,
         runtime: settings.runtime,
         networkPool: settings.network_pool,
+        spares: settings.spares,
         externalIp: localIp,
         allowHostAccess: settings.allow_host_access,
         denyNetworks: settings.deny_networks,

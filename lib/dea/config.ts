@@ -149,6 +149,7 @@ export const deaConfigSchema = z
         network_pool: z.cidrv4('must be an IPv4 network such as 10.254.0.0/22').default('10.254.0.0/22'),
         port_pool_start: port.default(61001),
         port_pool_size: positiveInt.default(4534),
+        spares: z.int().min(0).default(10),
         allow_host_access: z.boolean().default(false),
         deny_networks: z.array(z.string()).default([]),
       })

@@ -68,6 +68,7 @@ export async function makeCell(options: CellOptions): Promise<Cell> {
       staging: { enabled: true, memory_limit_mb: 256, disk_limit_mb: 512 },
       containers: {
         engine: 'oci',
+        spares: 2,
         network_pool: `10.${200 + (process.pid % 40)}.${(poolCounter * 4) % 256}.0/22`,
         port_pool_start: 20_000 + ((process.pid * 7 + poolCounter * 500) % 20_000),
         port_pool_size: 400,

@@ -27,11 +27,14 @@ export interface OciEngineOptions {
   allowHostAccess?: boolean;
   /** Name servers on the host that containers may ask all the same. @default none */
   dnsServers?: string[];
+  /** Volumes and networks that are kept ready, so that a burst of creates does not wait for them. @default 4 */
+  spares?: number;
   /** Containers made at the same time; more wait. @default 3 per processor */
   maxParallelCreates?: number;
   logger: Logger;
 }
 
+const defaultSpares = 4;
 const defaultNetworkPool = '10.254.0.0/22';
 const defaultPortPool = { start: 61_001, size: 4_534 };
 const addressesPerContainer = 4;
@@ -39,15 +42,16 @@ const addressesPerContainer = 4;
 /** The container engine `oci` with all its rooms; call `start` before anything else. */
 export function createOciEngine(options: OciEngineOptions): ContainerEngine {
   const depotDirectory = resolve(options.depotDirectory);
-  const { logger, networkPool = defaultNetworkPool } = options;
+  const { logger, networkPool = defaultNetworkPool, spares = defaultSpares } = options;
   const tag = engineTag(depotDirectory);
   const launcher = new Launcher();
   return new OciEngine(
     {
-      volumes: createVolumes({ directory: join(depotDirectory, '@volumes'), logger }),
+      volumes: createVolumes({ directory: join(depotDirectory, '@volumes'), spares, logger }),
       network: createNetwork({
         tag,
         launcher,
+        spares,
         pool: networkPool,
         ports: options.portPool ?? defaultPortPool,
         portStateFile: join(depotDirectory, '@network', 'ports.json'),

@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readFile, rm, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { load as parseYaml } from 'js-yaml';
 import type { Container, ContainerEngine, ContainerProcess, PortMapping } from '../../containers/engine.js';
@@ -100,15 +100,9 @@ export class InstanceContainer {
     return container.attach(appProcessId);
   }
 
-  /** Extracts the droplet; buildpacks of old find the app at `/app`, too. */
+  /** Extracts the droplet. */
   async install(droplet: string): Promise<void> {
-    const container = this.container!;
-    const unpack = runScript(container, `tar zxf '${droplet}' && mkdir -p app`, { user: appUser });
-    const linkApp =
-      this.options.engine.isolation === 'none'
-        ? undefined
-        : runScript(container, 'rm -rf /app && ln -s home/vcap/app /app', { user: 'root' });
-    await bothOrFirstError(unpack, linkApp);
+    await runScript(this.container!, `tar zxf '${droplet}' && mkdir -p app`, { user: appUser });
   }
 
   /** Starts the app itself. @throws UserFacingError when there is no start command */
@@ -219,6 +213,18 @@ export class InstanceContainer {
       netOut,
     });
     await this.take(container);
+    await this.linkAppDirectory();
+  }
+
+  /**
+   * Buildpacks of old find the app at `/app`, too. Made on the host, which costs no process: nothing has run in the
+   * container yet, so no path in it can lead astray.
+   */
+  private async linkAppDirectory(): Promise<void> {
+    if (this.options.engine.isolation === 'none') return;
+    const path = join(this.rootDirectory!, 'app');
+    await rm(path, { recursive: true, force: true });
+    await symlink('home/vcap/app', path);
   }
 
   private async take(container: Container, ports?: PortMapping): Promise<void> {
@@ -289,12 +295,4 @@ export class InstanceContainer {
     this.container = undefined;
     this.current = undefined;
   }
-}
-
-/** Lets both run to their end, so that nothing goes on behind a failure's back. @throws the first error */
-export async function bothOrFirstError<A, B>(first: A, second: B): Promise<[Awaited<A>, Awaited<B>]> {
-  const [a, b] = await Promise.allSettled([first, second]);
-  if (a.status === 'rejected') throw a.reason;
-  if (b.status === 'rejected') throw b.reason;
-  return [a.value, b.value];
 }

@@ -8,7 +8,7 @@ import type { DeaConfig } from '../config.js';
 import { UserFacingError } from '../containers.js';
 import type { InstanceState } from '../messages.js';
 import type { InstanceAttributes } from './attributes.js';
-import { bothOrFirstError, InstanceContainer, type InstanceContainerRecord } from './instance-container.js';
+import { InstanceContainer, type InstanceContainerRecord } from './instance-container.js';
 import type { InstanceStats } from './stat-collector.js';
 
 /** What an instance works with; shared by all instances of the agent. */
@@ -325,4 +325,12 @@ export class Instance {
   private warn(message: string, error: unknown): void {
     this.logger.warn(message, errorData(error));
   }
+}
+
+/** Lets both run to their end, so that nothing goes on behind a failure's back. @throws the first error */
+async function bothOrFirstError<A, B>(first: Promise<A>, second: Promise<B>): Promise<[A, B]> {
+  const [a, b] = await Promise.allSettled([first, second]);
+  if (a.status === 'rejected') throw a.reason;
+  if (b.status === 'rejected') throw b.reason;
+  return [a.value, b.value];
 }
