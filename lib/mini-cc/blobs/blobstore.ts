@@ -1,5 +1,5 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { createReadStream, createWriteStream } from 'node:fs';
+import { createReadStream, createWriteStream, openSync } from 'node:fs';
 import { lstat, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { type Readable, Transform } from 'node:stream';
@@ -70,8 +70,10 @@ export class Blobstore {
         done(null, chunk);
       },
     });
+    // Opened at once: a source that breaks off early must not be overtaken by the file's creation.
+    const fd = openSync(path, 'wx', 0o600);
     try {
-      await pipeline(source, meter, createWriteStream(path, { mode: 0o600 }));
+      await pipeline(source, meter, createWriteStream(path, { fd }));
       await syncFile(path);
     } catch (error) {
       await rm(path, { force: true });
