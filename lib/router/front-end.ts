@@ -18,6 +18,7 @@ export interface FrontEndOptions {
   idleTimeoutMs: number;
   /** How long requests may take to end when the front end stops. */
   drainTimeoutMs: number;
+  /** Has to ask for a body that the client holds back (`Expect: 100-continue`). */
   handle(request: IncomingMessage, response: ServerResponse): void;
   /** Requests for another protocol; without it they are ordinary ones. */
   handleUpgrade?(request: IncomingMessage, socket: Duplex, head: Buffer): void;
@@ -47,6 +48,8 @@ export class FrontEnd {
     // Headers beyond a number would be dropped in silence; their size is limited already.
     this.server.maxHeadersCount = 0;
     this.server.on('request', (request, response) => this.take(request, response));
+    // Whoever handles the request asks for its body, or does not.
+    this.server.on('checkContinue', (request, response) => this.take(request, response));
     if (options.handleUpgrade) {
       this.server.on('upgrade', (request, socket, head) => this.takeUpgrade(request, socket, head));
     }

@@ -1,6 +1,6 @@
-import { timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Registry } from './registry.js';
+import { isSameSecret } from './secret.js';
 
 export interface StatusOptions {
   registry: Registry;
@@ -33,10 +33,9 @@ export class Status {
 
   private isAuthorized({ headers }: IncomingMessage): boolean {
     const { user, password } = this.options;
-    const expected = Buffer.from(`${user}:${password}`);
     const [scheme = '', token = ''] = (headers.authorization ?? '').split(' ');
-    const given = Buffer.from(token, 'base64');
-    return scheme.toLowerCase() === 'basic' && given.length === expected.length && timingSafeEqual(given, expected);
+    const given = Buffer.from(token, 'base64').toString();
+    return scheme.toLowerCase() === 'basic' && isSameSecret(given, `${user}:${password}`);
   }
 }
 

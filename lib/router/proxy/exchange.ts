@@ -1,4 +1,4 @@
-import { request as httpRequest, type IncomingMessage } from 'node:http';
+import { type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http';
 import type { Duplex, Writable } from 'node:stream';
 import type { Connection } from './dial.js';
 
@@ -10,6 +10,8 @@ export interface OutgoingRequest {
   headers: string[];
   /** Whether the wish for another protocol is among the headers. */
   asksUpgrade: boolean;
+  /** The body is sent when the endpoint asks for it, or says nothing for a while. */
+  awaitsContinue: boolean;
   /** Begins to send the body, if there is one. */
   sendBody: ((destination: Writable) => void) | undefined;
 }
@@ -28,6 +30,8 @@ export class UnaskedUpgradeError extends Error {
   }
 }
 
+/** Many apps know nothing of asking. */
+const continueTimeoutMs = 1000;
 const maximumHeaderBytes = 1024 * 1024;
 
 /**
@@ -58,7 +62,23 @@ export function exchange(connection: Connection, outgoing: OutgoingRequest, sign
       else reject(new UnaskedUpgradeError());
     });
     if (signal.aborted) cut();
-    else if (outgoing.sendBody) outgoing.sendBody(request);
-    else request.end();
+    else if (!outgoing.sendBody) request.end();
+    else if (outgoing.awaitsContinue) sendWhenAsked(request, outgoing.sendBody);
+    else outgoing.sendBody(request);
   });
+}
+
+/** An endpoint that answers otherwise does not want the body. */
+function sendWhenAsked(request: ClientRequest, sendBody: (destination: Writable) => void): void {
+  const send = () => {
+    settle();
+    sendBody(request);
+  };
+  const settle = () => {
+    clearTimeout(timer);
+    request.off('continue', send).off('response', settle).off('close', settle);
+  };
+  const timer = setTimeout(send, continueTimeoutMs);
+  request.once('continue', send).once('response', settle).once('close', settle);
+  request.flushHeaders();
 }

@@ -82,6 +82,8 @@ export interface AttemptCircumstances {
   localAddress: string | undefined;
   /** The same request twice does what it does once. */
   isIdempotent: boolean;
+  /** Parts of the request's body were given away, and cannot be given to another endpoint. */
+  isBodyTaken: boolean;
 }
 
 /** Codes of certificates that no known authority vouches for. */
@@ -99,11 +101,14 @@ const untrustedCodes = new Set([
   'INVALID_PURPOSE',
 ]);
 
+/** An endpoint that speaks TLS 1.3 refuses the handshake after the router takes it for done. */
+const lateAlerts = /ALERT_(CERTIFICATE_REQUIRED|BAD_CERTIFICATE|HANDSHAKE_FAILURE)$/;
+
 const badGateway = '502 Bad Gateway: Registered endpoint failed to handle the request.\n';
 
 /** Judges why an endpoint gave no answer. Pure. */
 export function judgeAttempt(error: unknown, circumstances: AttemptCircumstances): AttemptFault {
-  const { endpoint, isIdempotent } = circumstances;
+  const { endpoint, isIdempotent, isBodyTaken } = circumstances;
   const code = (error as NodeJS.ErrnoException).code ?? '';
   const fault = (isRepeatable: boolean, effect: AttemptFault['effect'], status = 502, body = badGateway) => ({
     isRepeatable,
@@ -114,12 +119,14 @@ export function judgeAttempt(error: unknown, circumstances: AttemptCircumstances
     return fault(false, 'none', 499, '499 Request Cancelled\n');
   }
   if (error instanceof DeadlineError) return fault(false, 'none');
-  if (endpoint.isTls) {
+  if (endpoint.isTls && (error instanceof DialError || lateAlerts.test(code))) {
     if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') return fault(true, 'prune', 503, '503 Service Unavailable\n');
     if (untrustedCodes.has(code)) return fault(true, 'prune', 526, '526 Invalid SSL Certificate\n');
-    // With TLS 1.3 the endpoint asks for the router's certificate after the router takes the handshake for done.
-    if (code.includes('CERTIFICATE_REQUIRED')) return fault(true, 'prune', 496, '496 SSL Certificate Required\n');
-    if (/^(ERR_SSL_|EPROTO)/.test(code)) return fault(true, 'prune', 525, '525 SSL Handshake Failed\n');
+    // No app has seen the request; but what was sent of its body is lost.
+    if (/ALERT_(CERTIFICATE_REQUIRED|BAD_CERTIFICATE)$/.test(code)) {
+      return fault(!isBodyTaken, 'prune', 496, '496 SSL Certificate Required\n');
+    }
+    if (/^(ERR_SSL_|EPROTO)/.test(code)) return fault(!isBodyTaken, 'prune', 525, '525 SSL Handshake Failed\n');
   }
   if (error instanceof DialError) return fault(true, endpoint.isTls ? 'prune' : 'mark');
   if (isEndOfFile(error)) return fault(isIdempotent, 'none');

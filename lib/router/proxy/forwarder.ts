@@ -71,6 +71,7 @@ export class Forwarder {
         endpoint,
         localAddress: connection?.localAddress,
         isIdempotent: passage.isIdempotent,
+        isBodyTaken: passage.isBodyTaken,
       });
       this.options.logger.warn('backend-endpoint-failed', {
         endpoint: addressOf(endpoint),
@@ -91,6 +92,7 @@ export class Forwarder {
       method: passage.request.method!,
       target: passage.request.url!,
       headers: headersForApp(passage, endpoint, { rules: headerRules, asksUpgrade: request.asksUpgrade }),
+      awaitsContinue: passage.expectsContinue,
       ...request,
     };
   }

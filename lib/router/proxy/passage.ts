@@ -17,6 +17,8 @@ export class Passage {
   endpoint: Endpoint | undefined;
   status = 0;
   routerError = '';
+  /** Parts of the body were given away. */
+  isBodyTaken = false;
   bytesReceived = 0;
   bytesSent = 0;
   forwardedFor = '';
@@ -42,6 +44,11 @@ export class Passage {
   get hasBody(): boolean {
     const { headers } = this.request;
     return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
+  }
+
+  /** The client sends its body only when it is asked to (RFC 7231 §5.1.1). */
+  get expectsContinue(): boolean {
+    return this.hasBody && this.request.headers.expect?.toLowerCase() === '100-continue';
   }
 
   /** The same request twice does what it does once. */

@@ -4,6 +4,7 @@ import type { Passage } from './passage.js';
 /** Sends a request's body on. When the other end does not want the rest, that is read and thrown away. */
 export function sendBody(passage: Passage, destination: Writable): void {
   const { request } = passage;
+  passage.isBodyTaken = true;
   request.on('data', (chunk: Buffer) => {
     passage.bytesReceived += chunk.length;
   });
@@ -17,6 +18,7 @@ export function sendBody(passage: Passage, destination: Writable): void {
 
 /** Sends the body of a request for an upgrade on, which the HTTP library leaves on the connection. */
 export function sendUpgradeBody(passage: Passage, connection: Duplex, destination: Writable): void {
+  passage.isBodyTaken = true;
   let missing = Number(passage.request.headers['content-length']);
   const take = (chunk: Buffer) => {
     const part = chunk.subarray(0, missing);

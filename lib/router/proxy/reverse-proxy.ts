@@ -1,8 +1,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { type Duplex, pipeline } from 'node:stream';
+import { type Duplex, pipeline, type Writable } from 'node:stream';
 import { errorData, type Logger } from '../../logging/logger.js';
 import type { AccessLog } from '../access-log.js';
 import { addressOf } from '../pool.js';
+import { isSameSecret } from '../secret.js';
 import { chooseDestination, type Destination, type DestinationOptions } from './destination.js';
 import type { Answer } from './exchange.js';
 import { ClientGoneError, DeadlineError, RouterFailure, refusals } from './failures.js';
@@ -55,7 +56,7 @@ export class ReverseProxy {
         const answer = await this.options.forwarder.forward(
           passage,
           destination,
-          { asksUpgrade: false, sendBody: passage.hasBody ? (to) => sendBody(passage, to) : undefined },
+          { asksUpgrade: false, sendBody: passage.hasBody ? (to) => takeBody(passage, response, to) : undefined },
           exchanging.signal,
         );
         this.relay(passage, destination, answer, response);
@@ -108,7 +109,7 @@ export class ReverseProxy {
     const answer = await this.options.forwarder.forward(
       passage,
       destination,
-      { asksUpgrade, sendBody: passage.hasBody ? (to) => sendUpgradeBody(passage, client, to) : undefined },
+      { asksUpgrade, sendBody: passage.hasBody ? (to) => takeUpgradeBody(passage, client, to) : undefined },
       exchanging.signal,
     );
     const headers = this.answerHeaders(passage, destination, answer);
@@ -145,6 +146,7 @@ export class ReverseProxy {
   private relay(passage: Passage, destination: Destination, answer: Answer, response: ServerResponse): void {
     const { message } = answer;
     const status = message.statusCode!;
+    closeWithoutBody(passage, response);
     response.writeHead(status, reasonOf(status), this.answerHeaders(passage, destination, answer));
     response.flushHeaders();
     passage.status = status;
@@ -166,7 +168,7 @@ export class ReverseProxy {
       this.options,
     );
     if (cookie !== undefined) headers.push('Set-Cookie', cookie);
-    if (traceKey !== undefined && passage.request.headers['x-vcap-trace'] === traceKey) {
+    if (traceKey !== undefined && isSameSecret(String(passage.request.headers['x-vcap-trace'] ?? ''), traceKey)) {
       headers.push('X-Vcap-Router', routerAddress, 'X-Vcap-Backend', addressOf(endpoint));
       headers.push('X-Cf-RouteEndpoint', addressOf(endpoint));
     }
@@ -180,6 +182,7 @@ export class ReverseProxy {
       response.destroy();
       return;
     }
+    closeWithoutBody(passage, response);
     response.writeHead(failure.status, reasonOf(failure.status), failureHeaders(failure));
     response.end(failure.body);
     passage.bytesSent = passage.request.method === 'HEAD' ? 0 : Buffer.byteLength(failure.body);
@@ -195,6 +198,21 @@ export class ReverseProxy {
       '502 Bad Gateway: Registered endpoint failed to handle the request.\n',
     );
   }
+}
+
+function takeBody(passage: Passage, response: ServerResponse, destination: Writable): void {
+  if (passage.expectsContinue) response.writeContinue();
+  sendBody(passage, destination);
+}
+
+function takeUpgradeBody(passage: Passage, client: Duplex, destination: Writable): void {
+  if (passage.expectsContinue) client.write('HTTP/1.1 100 Continue\r\n\r\n');
+  sendUpgradeBody(passage, client, destination);
+}
+
+/** A client that was not asked for its body may send it or not: what comes next cannot be told. */
+function closeWithoutBody(passage: Passage, response: ServerResponse): void {
+  if (passage.expectsContinue && !passage.isBodyTaken) response.shouldKeepAlive = false;
 }
 
 function countAnswer(passage: Passage, message: IncomingMessage): void {

@@ -15,6 +15,7 @@ interface Row {
   error: unknown;
   endpoint?: typeof plain;
   isIdempotent?: boolean;
+  isBodyTaken?: boolean;
   expected: [isRepeatable: boolean, effect: string, status: number, reason: string];
 }
 
@@ -59,6 +60,25 @@ const rows: Row[] = [
     endpoint: encrypted,
     expected: [true, 'prune', 496, 'ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED'],
   },
+  {
+    what: 'an alert of the handshake that comes after parts of the body are gone',
+    error: coded('ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED'),
+    endpoint: encrypted,
+    isBodyTaken: true,
+    expected: [false, 'prune', 496, 'ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED'],
+  },
+  {
+    what: 'an alert of those who spell the wish for a certificate otherwise',
+    error: coded('ERR_SSL_SSLV3_ALERT_BAD_CERTIFICATE'),
+    endpoint: encrypted,
+    expected: [true, 'prune', 496, 'ERR_SSL_SSLV3_ALERT_BAD_CERTIFICATE'],
+  },
+  {
+    what: 'an encryption that breaks when the app may have seen the request',
+    error: coded('ERR_SSL_WRONG_VERSION_NUMBER'),
+    endpoint: encrypted,
+    expected: [false, 'none', 502, 'tls: first record does not look like a TLS handshake'],
+  },
   { what: 'an end without answer', error: coded('ECONNRESET'), expected: [false, 'none', 502, 'EOF'] },
   {
     what: 'an end without answer to what may be repeated',
@@ -93,11 +113,11 @@ const rows: Row[] = [
 ];
 
 describe('the router judges', () => {
-  for (const { what, error, endpoint = plain, isIdempotent = false, expected } of rows) {
+  for (const { what, error, endpoint = plain, isIdempotent = false, isBodyTaken = false, expected } of rows) {
     const [isRepeatable, effect, status] = expected;
     const consequences = { none: 'nothing', mark: 'to leave out', prune: 'to drop' }[effect];
     it(`${what}: ${status}, ${isRepeatable ? 'again' : 'not again'}, ${consequences}`, () => {
-      const fault = judgeAttempt(error, { endpoint, localAddress: '10.0.0.9:5000', isIdempotent });
+      const fault = judgeAttempt(error, { endpoint, localAddress: '10.0.0.9:5000', isIdempotent, isBodyTaken });
       expect([fault.isRepeatable, fault.effect, fault.failure.status, fault.failure.reason]).to.deep.equal([
         ...expected.slice(0, 3),
         `endpoint_failure (${expected[3]})`,
@@ -108,7 +128,12 @@ describe('the router judges', () => {
 
   it('without letting foreign text into a header', () => {
     const error = Object.assign(new Error('a\r\nX-Forged: 1 \u{1F4A5}'), { code: 'EWHATEVER' });
-    const { failure } = judgeAttempt(error, { endpoint: plain, localAddress: undefined, isIdempotent: false });
+    const { failure } = judgeAttempt(error, {
+      endpoint: plain,
+      localAddress: undefined,
+      isIdempotent: false,
+      isBodyTaken: false,
+    });
     expect(failure.reason).to.match(/^[\x20-\x7e]+$/);
   });
 });
