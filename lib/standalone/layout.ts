@@ -45,7 +45,7 @@ const buildpacks = ['static-buildpack', 'procfile-buildpack'].map((name) => ({ n
 export async function planLayout(options: StandaloneOptions): Promise<Layout> {
   const { dataDirectory, domain, logLevel } = options;
   const nats = { host: loopback, port: await freePort(ports.nats) };
-  const routerPort = await freePort(options.routerPort, '0.0.0.0');
+  const routerPort = await freePort(options.routerPort);
   const routerUrl = `http://${domain}:${routerPort}`;
   const natsUrl = `nats://${loopback}:${nats.port}`;
   const logging = { level: logLevel, file: join(dataDirectory, 'standalone.log') };
@@ -91,6 +91,7 @@ export async function planLayout(options: StandaloneOptions): Promise<Layout> {
       logging,
     }),
     router: completeRouterConfig({
+      ip: loopback,
       port: routerPort,
       nats_servers: [natsUrl],
       start_response_delay_interval: 0,

@@ -1,6 +1,12 @@
 import { join } from 'node:path';
 import { errorData, type Logger } from '../../../logging/logger.js';
-import { identifyProcess, isRunning, readProcessStatus, signalProcess } from '../../../process/identity.js';
+import {
+  identifyProcess,
+  isRunning,
+  type ProcessIdentity,
+  readProcessStatus,
+  signalProcess,
+} from '../../../process/identity.js';
 import type { Launcher } from '../../../process/launcher.js';
 import { waitUntil } from '../../../process/wait.js';
 import type { OciRuntime } from '../runtime/oci-runtime.js';
@@ -87,7 +93,7 @@ export class Supervisor {
         startTimeoutMs: this.#options.startTimeoutMs ?? 30_000,
       });
       const identity = identifyProcess(pid);
-      const conmon = await findConmon(directory);
+      const conmon = await awaitConmon(directory);
       return this.#keep(container, id, directory, traits, {
         ...(identity && { process: identity }),
         ...(conmon && { conmon }),
@@ -194,4 +200,18 @@ async function endConmon(directory: ProcessDirectory): Promise<void> {
   if (conmon === undefined) return;
   const hasEnded = await waitUntil(() => !isRunning(conmon), { timeoutMs: conmonPatienceMs });
   if (!hasEnded) signalProcess(conmon, 'SIGKILL');
+}
+
+/**
+ * conmon answers from a child, whose number its parent may not have written down yet. One that is gone already has
+ * left the exit status.
+ */
+async function awaitConmon(directory: ProcessDirectory): Promise<ProcessIdentity | undefined> {
+  let conmon: ProcessIdentity | undefined;
+  const isKnown = async () => {
+    conmon = await findConmon(directory);
+    return conmon !== undefined || (await hasExited(directory));
+  };
+  await waitUntil(isKnown, { timeoutMs: adoptionPatienceMs });
+  return conmon;
 }
