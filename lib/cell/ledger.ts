@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
 import { writeFileAtomically } from '../files/atomic-write.js';
+import { CoalescedWrite } from '../files/coalesced-write.js';
 
 /** Who asked for a reservation; reapers touch only what belongs to their own owner. */
 export type ReservationOwner = 'dea' | 'staging' | 'rep';
@@ -59,8 +60,7 @@ const fileSchema = z.object({ reservations: z.array(reservationSchema) });
 export class Ledger {
   private readonly reservations = new Map<string, Reservation>();
   private readonly listeners = new Set<() => void>();
-  private isDirty = false;
-  private writing: Promise<void> | undefined;
+  private readonly file = new CoalescedWrite(() => this.write());
 
   private constructor(private readonly options: LedgerOptions) {}
 
@@ -120,7 +120,7 @@ export class Ledger {
     if (constrained) throw new InsufficientResourcesError(constrained);
     this.reservations.set(reservation.id, { ...reservation });
     try {
-      await this.save();
+      await this.file.save();
     } catch (error) {
       this.reservations.delete(reservation.id);
       throw error;
@@ -139,14 +139,14 @@ export class Ledger {
       diskMb: Math.min(current.diskMb, to.diskMb ?? current.diskMb),
     });
     this.announce();
-    await this.save();
+    await this.file.save();
   }
 
   /** Idempotent. The capacity is free at once; a failed write is repaired by the next one. */
   async release(id: string): Promise<void> {
     if (!this.reservations.delete(id)) return;
     this.announce();
-    await this.save();
+    await this.file.save();
   }
 
   /** Calls back after each change of what is free, until the returned function is called. */
@@ -157,25 +157,6 @@ export class Ledger {
 
   private announce(): void {
     for (const listener of this.listeners) listener();
-  }
-
-  /** Resolves when the state of this moment is on the disk; changes that come together share one write. */
-  private async save(): Promise<void> {
-    this.isDirty = true;
-    while (this.isDirty) {
-      if (this.writing) {
-        await this.writing.catch(() => {});
-        continue;
-      }
-      this.isDirty = false;
-      this.writing = this.write().finally(() => {
-        this.writing = undefined;
-      });
-      await this.writing;
-      return;
-    }
-    // Another caller's write took this change along; if it is still under way, wait for it.
-    await this.writing;
   }
 
   private write(): Promise<void> {

@@ -1,6 +1,7 @@
 import { readFile, rename } from 'node:fs/promises';
 import { z } from 'zod';
 import { writeFileAtomically } from '../files/atomic-write.js';
+import { CoalescedWrite } from '../files/coalesced-write.js';
 import { errorData, type Logger } from '../logging/logger.js';
 import { environmentOf } from './instances/attributes.js';
 import type { Instance } from './instances/instance.js';
@@ -51,8 +52,7 @@ const instanceSchema = z.looseObject({
 const fileSchema = z.object({ instances: z.array(z.unknown()).nullish() });
 
 export class Snapshot {
-  private isDirty = false;
-  private writing: Promise<void> | undefined;
+  private readonly file = new CoalescedWrite(() => this.write());
 
   constructor(private readonly options: SnapshotOptions) {}
 
@@ -86,20 +86,8 @@ export class Snapshot {
   }
 
   /** Resolves when the state of this moment is on the disk. */
-  async save(): Promise<void> {
-    this.isDirty = true;
-    while (this.isDirty) {
-      if (this.writing) {
-        await this.writing.catch(() => {});
-        continue;
-      }
-      this.isDirty = false;
-      this.writing = this.write().finally(() => {
-        this.writing = undefined;
-      });
-      return this.writing;
-    }
-    await this.writing;
+  save(): Promise<void> {
+    return this.file.save();
   }
 
   private async write(): Promise<void> {
