@@ -6,6 +6,9 @@ import { makeOciSettings, startOciEngine } from '../../support/oci.js';
 import { stackRootfs } from '../../support/stack.js';
 import { runToEnd, script } from '../engine-contract.js';
 
+/** Moments of `kill -9` in the short run; `npm run chaos` tries more. */
+const rounds = Number(process.env.CHAOS_ROUNDS ?? 8);
+
 /** What happened before the engine was killed. */
 interface History {
   created: Set<string>;
@@ -37,7 +40,7 @@ async function workUntilKilled(engine: EngineProcess, delayMs: number): Promise<
 }
 
 describe('the oci engine, killed at any point of making and destroying containers', function () {
-  this.timeout(300_000);
+  this.timeout(Math.max(300_000, rounds * 15_000));
 
   it('finds every container that it acknowledged, none that it destroyed, and leaks nothing', async () => {
     await fc.assert(
@@ -58,7 +61,7 @@ describe('the oci engine, killed at any point of making and destroying container
           await after.dispose();
         }
       }),
-      { numRuns: 8, endOnFailure: true },
+      { numRuns: rounds, endOnFailure: true },
     );
   });
 });
