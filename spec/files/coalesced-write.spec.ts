@@ -13,7 +13,11 @@ describe('CoalescedWrite', () => {
     const saves: Promise<void>[] = [];
     for (state = 1; state < 10; state += 1) {
       const atLeast = state;
-      saves.push(file.save().then(() => expect(written.at(-1)).to.be.at.least(atLeast)));
+      saves.push(
+        file.save().then(() => {
+          expect(written.at(-1)).to.be.at.least(atLeast);
+        }),
+      );
     }
     await Promise.all(saves);
     expect(written).to.have.lengthOf(2);
