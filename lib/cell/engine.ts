@@ -56,8 +56,6 @@ export function createEngine(options: EngineOptions): ContainerEngine {
       });
     case 'garden':
     case 'warden':
-      throw new HostRequirementError(
-        `containers.engine: ${kind} is not built yet; use oci or process (docs/limits.md says what is planned)`,
-      );
+      throw new HostRequirementError(`containers.engine: ${kind} is not built yet; use oci or process`);
   }
 }

@@ -9,9 +9,9 @@ import { DropletCache } from '../cell/droplet-cache.js';
 import { createEngine } from '../cell/engine.js';
 import { Ledger } from '../cell/ledger.js';
 import type { ContainerEngine } from '../containers/engine.js';
-import { errorData, type Logger } from '../logging/logger.js';
+import { errorData, type LogData, type Logger } from '../logging/logger.js';
 import type { Component } from '../process/program.js';
-import { type DeaConfig, engineKind, natsServers } from './config.js';
+import { type DeaConfig, engineKind, natsServers, unusedKeys } from './config.js';
 import { fileRootsOf } from './file-roots.js';
 import { FileServer } from './files/file-server.js';
 import { Heartbeat } from './heartbeat.js';
@@ -73,6 +73,7 @@ export class Agent implements Component {
   async start(): Promise<void> {
     const { config, logger } = this.options;
     await this.pidFile.acquire();
+    for (const key of unusedKeys(config)) logger.warn('config.key.unused', { key, reason: 'docs/limits.md' });
     const parts = await this.assemble();
     this.parts = parts;
     if (this.stopping) return;
@@ -109,8 +110,8 @@ export class Agent implements Component {
     this.parts?.locator.stop();
   }
 
-  logSignal(signal: NodeJS.Signals): void {
-    this.options.logger.warn(`caught ${signal}`);
+  logSignal(signal: NodeJS.Signals, data: LogData = {}): void {
+    this.options.logger.warn(`caught ${signal}`, data);
   }
 
   private async assemble(): Promise<AgentParts> {

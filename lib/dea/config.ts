@@ -202,6 +202,18 @@ function requireFiles(path: string, fault: string, files: (string | undefined)[]
   }
 }
 
+/** Keys that the file gives and this version checks but does not act on (docs/limits.md): nobody should rely on them. */
+export function unusedKeys(config: DeaConfig): string[] {
+  const given: Record<string, unknown> = {
+    ssl: config.ssl,
+    hm9000: config.hm9000,
+    cc_url: config.cc_url,
+    'loggregator.router': config.loggregator.router,
+    'logging.syslog': config.logging.syslog,
+  };
+  return Object.keys(given).filter((key) => given[key] !== undefined);
+}
+
 /** The NATS servers, whichever key named them. */
 export function natsServers(config: DeaConfig): string[] {
   return config.nats_servers ?? [config.nats_uri!];

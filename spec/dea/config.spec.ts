@@ -11,6 +11,7 @@ import {
   legacyProtocols,
   loadDeaConfig,
   natsServers,
+  unusedKeys,
 } from '../../lib/dea/config.js';
 
 const seedPath = 'spec/fixtures/config/seed-dea.yml';
@@ -114,6 +115,14 @@ describe('dea.yml', () => {
       file.maximum_health_check_timeout = 180;
     });
     expect(defaultHealthCheckTimeout(config)).to.equal(180);
+  });
+
+  it('tells which given keys nothing acts on', () => {
+    expect(unusedKeys(loadDeaConfig('config/dea.yml'))).to.deep.equal([]);
+    const config = load((file) =>
+      Object.assign(file, { cc_url: 'http://cc', loggregator: { router: '127.0.0.1:3457' } }),
+    );
+    expect(unusedKeys(config)).to.deep.equal(['cc_url', 'loggregator.router']);
   });
 
   it('refuses what is no mapping, and a file that is not there', () => {

@@ -236,6 +236,14 @@ describe('the life of a cell', function () {
     expect(existsSync(cell.pidFile)).to.equal(false);
   });
 
+  it('goes on after USR2, and says that it does not evacuate', async () => {
+    await cell.start();
+    cell.signal('SIGUSR2');
+    const line = await eventually(() => cell.logs.find(({ message }) => message === 'caught SIGUSR2'));
+    expect(line.data.ignored).to.contain('not built yet');
+    await peer.next('dea.advertise', () => true, { since: peer.mark });
+  });
+
   it('28: on USR1 only withdraws from placement', async () => {
     await cell.start();
     const { app, stats } = await startApp();
