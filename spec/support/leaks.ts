@@ -34,7 +34,9 @@ export function thingsOfEngine(depotDirectory: string): HostThings {
     controlGroups,
     loopDevices: loopDevicesOf(depotDirectory),
     processes: processesOf(depotDirectory, tag),
-    files: names(depotDirectory),
+    files: ['', '@run', '@output'].flatMap((directory) =>
+      names(join(depotDirectory, directory)).map((name) => join(directory, name)),
+    ),
   };
 }
 

@@ -1,3 +1,4 @@
+import { EventEmitter } from 'node:events';
 import { connect, JSONCodec, type NatsConnection, type Subscription } from 'nats';
 import { eventually } from './eventually.js';
 
@@ -17,6 +18,7 @@ export interface Received {
  */
 export class Peer {
   readonly received: Received[] = [];
+  private readonly arrivals = new EventEmitter().setMaxListeners(0);
   private readonly codec = JSONCodec<Message>();
 
   private constructor(readonly connection: NatsConnection) {}
@@ -37,7 +39,9 @@ export class Peer {
         } catch {
           continue;
         }
-        this.received.push({ subject: message.subject, data, at: Date.now() });
+        const received = { subject: message.subject, data, at: Date.now() };
+        this.received.push(received);
+        this.arrivals.emit('message', received);
       }
     })();
     await this.connection.flush();
@@ -66,10 +70,25 @@ export class Peer {
     options: { since?: number; timeoutMs?: number } = {},
   ): Promise<Message> {
     const { since = 0, timeoutMs = 10_000 } = options;
-    return eventually(
-      () => this.received.slice(since).find((message) => message.subject === subject && accept(message.data))?.data,
-      { timeoutMs, what: `a message on ${subject}` },
-    );
+    const fits = (message: Received) => message.subject === subject && accept(message.data);
+    const past = this.received.slice(since).find(fits);
+    if (past) return Promise.resolve(past.data);
+    return new Promise((resolve, reject) => {
+      const look = (message: Received) => {
+        if (!fits(message)) return;
+        finish();
+        resolve(message.data);
+      };
+      const timer = setTimeout(() => {
+        finish();
+        reject(new Error(`no message on ${subject} within ${timeoutMs} ms`));
+      }, timeoutMs);
+      const finish = () => {
+        clearTimeout(timer);
+        this.arrivals.off('message', look);
+      };
+      this.arrivals.on('message', look);
+    });
   }
 
   /** Position in the record, for `next({ since })`. */

@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto';
-import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { isRunning, type ProcessIdentity } from '../../process/identity.js';
 import { waitUntil } from '../../process/wait.js';
@@ -20,7 +19,6 @@ import type {
 import { ProcessIdInUseError, UnknownHandleError, UnknownProcessError, UnknownPropertyError } from '../errors.js';
 import { checkLimits } from './container-spec.js';
 import type { ContainerState, StateFile } from './container-state.js';
-import { processesDirectoryName } from './creation.js';
 import { GraceTimer } from './grace-timer.js';
 import { type Host, runtimeOf } from './host.js';
 import type { NetworkLease } from './ports.js';
@@ -98,7 +96,9 @@ export class OciContainer implements Container {
       checkProcessSpec(spec);
       const id = this.#claimProcessId(spec.id ?? randomUUID());
       try {
-        const supervised = await this.#host.warmer.during(() => this.#start(id, spec, io));
+        const supervised = await this.#host.activity.during(() =>
+          this.#host.warmer.during(() => this.#start(id, spec, io)),
+        );
         this.#processes.set(id, supervised);
         return this.#attach(supervised, io);
       } finally {
@@ -249,7 +249,7 @@ export class OciContainer implements Container {
     await this.#exitsReported();
     // A change of the network that was under way must not come after its release.
     await this.#leaseChanges.pass(async () => {});
-    await this.#host.supervisor.endAll(this.#processesDirectory, this.handle);
+    await this.#host.supervisor.endAll(this.#asSupervised());
     await Promise.all([...this.#processes.values()].map((supervised) => this.#host.supervisor.forget(supervised)));
     await this.#file.close();
   }
@@ -301,7 +301,7 @@ export class OciContainer implements Container {
   }
 
   get #processesDirectory(): string {
-    return join(this.#file.directory, processesDirectoryName);
+    return this.#host.layout.processes(this.handle);
   }
 
   /** Every verb of the port passes here: a container that is ending is not found, one that is used is not reaped. */
@@ -320,6 +320,7 @@ export class OciContainer implements Container {
       handle: this.handle,
       runtime: runtimeOf(this.#host, this.#state),
       processesDirectory: this.#processesDirectory,
+      outputDirectory: this.#host.layout.outputOf(this.handle),
       beforeExit: async (exitStatus) => {
         if (exitStatus === killedStatus && !this.#isEnding) await this.checkMemoryKills();
       },

@@ -1,9 +1,9 @@
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ContainerSpec } from '../engine.js';
 import { type ContainerState, StateFile } from './container-state.js';
 import { type Host, runtimeOf } from './host.js';
-import { endProcesses } from './removal.js';
+import { endProcesses, removeDirectory } from './removal.js';
 import { bundleConfig } from './runtime/bundle.js';
 import { hostsFileContent, resolvConfContent } from './runtime/host-files.js';
 import type { Step } from './steps.js';
@@ -14,8 +14,6 @@ export interface Creation {
   spec: ContainerSpec;
   file: StateFile;
 }
-
-export const processesDirectoryName = 'processes';
 
 /** Begins a creation; nothing is on the disk yet. */
 export function beginCreation(host: Host, handle: string, spec: ContainerSpec): Creation {
@@ -34,7 +32,7 @@ export function beginCreation(host: Host, handle: string, spec: ContainerSpec): 
     oomKillsSeen: 0,
     endedProcesses: {},
   };
-  return { host, spec, file: new StateFile(join(host.depotDirectory, handle), state) };
+  return { host, spec, file: new StateFile(host.layout.container(handle), state) };
 }
 
 /** Whatever happens next, start-up finds the directory and removes what was begun. */
@@ -43,15 +41,15 @@ const directory: Step<Creation> = {
   async run({ file }) {
     await mkdir(file.directory, { mode: 0o700 });
   },
-  async undo({ file }) {
-    await rm(file.directory, { recursive: true, force: true });
+  async undo({ host, file }) {
+    await removeDirectory(host, file.state.handle);
   },
 };
 
 const stateFile: Step<Creation> = {
   name: 'state file',
-  async run({ file }) {
-    await mkdir(join(file.directory, processesDirectoryName), { mode: 0o700 });
+  async run({ host, file }) {
+    await mkdir(host.layout.processes(file.state.handle), { mode: 0o700 });
     await file.update(() => {});
   },
   undo: ({ file }) => file.close(),

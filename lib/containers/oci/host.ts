@@ -2,18 +2,19 @@ import type { Logger } from '../../logging/logger.js';
 import { HostRequirementError } from '../errors.js';
 import type { ContainerState } from './container-state.js';
 import type { HostTools } from './host-tools.js';
+import type { DepotLayout } from './layout.js';
 import type { MigrationWarmer } from './migration-warmer.js';
 import type { Cgroups, Network, Volumes } from './ports.js';
 import type { RuntimeChoice } from './runtime/choice.js';
 import type { OciRuntime } from './runtime/oci-runtime.js';
+import type { StartActivity } from './start-activity.js';
 import type { ContainerShell } from './streams/container-shell.js';
 import type { TarStreams } from './streams/tar-streams.js';
 import type { Supervisor } from './supervisor/supervisor.js';
 
 /** What a started engine works with: the collaborators, and what was found out about this host. */
 export interface Host {
-  /** Absolute; one directory per container. */
-  depotDirectory: string;
+  layout: DepotLayout;
   bootId: string;
   tools: HostTools;
   runtimes: RuntimeChoice;
@@ -23,6 +24,7 @@ export interface Host {
   supervisor: Supervisor;
   shell: ContainerShell;
   streams: TarStreams;
+  activity: StartActivity;
   warmer: MigrationWarmer;
   logger: Logger;
 }

@@ -1,4 +1,4 @@
-import { readdir, readFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { isBeneath } from '../../files/beneath.js';
 import { HostRequirementError } from '../errors.js';
@@ -15,6 +15,8 @@ export interface MountPoint {
   options: string[];
 }
 
+/** About ten times what a thousand containers need; takes up only what is used. */
+const scratchSize = '256m';
 const unmountLimitMs = 1_000;
 const unmountRetryMs = 25;
 
@@ -70,6 +72,17 @@ export async function mountOverlay(options: {
 /** A colon separates overlay layers, a comma mount options. */
 function escapeOption(path: string): string {
   return path.replace(/[\\:,]/g, (character) => `\\${character}`);
+}
+
+/**
+ * Mounts a file system in memory for small files, unless that was done before; a mount outlives the program that made
+ * it, and ends with the boot.
+ */
+export async function mountScratch(target: string): Promise<void> {
+  await mkdir(target, { recursive: true, mode: 0o711 });
+  const isMounted = (await listMounts()).some(({ path, fileSystem }) => path === target && fileSystem === 'tmpfs');
+  if (isMounted) return;
+  await run('mount', ['-t', 'tmpfs', '-o', `nosuid,nodev,size=${scratchSize},mode=711`, 'tmpfs', target]);
 }
 
 /**

@@ -4,9 +4,11 @@ import type { Logger } from '../../logging/logger.js';
 import { Launcher } from '../../process/launcher.js';
 import type { ContainerEngine } from '../engine.js';
 import { createCgroups } from './cgroups/cgroups.js';
+import { DepotLayout } from './layout.js';
 import { createNetwork } from './network/network.js';
 import { OciEngine } from './orchestrator.js';
 import type { RuntimeName } from './runtime/oci-runtime.js';
+import { StartActivity } from './start-activity.js';
 import { engineTag } from './tag.js';
 import { createVolumes } from './volumes/volumes.js';
 
@@ -41,20 +43,22 @@ const addressesPerContainer = 4;
 
 /** The container engine `oci` with all its rooms; call `start` before anything else. */
 export function createOciEngine(options: OciEngineOptions): ContainerEngine {
-  const depotDirectory = resolve(options.depotDirectory);
+  const layout = new DepotLayout(resolve(options.depotDirectory));
   const { logger, networkPool = defaultNetworkPool, spares = defaultSpares } = options;
-  const tag = engineTag(depotDirectory);
+  const tag = engineTag(layout.depot);
   const launcher = new Launcher();
+  const activity = new StartActivity();
   return new OciEngine(
     {
-      volumes: createVolumes({ directory: join(depotDirectory, '@volumes'), spares, logger }),
+      volumes: createVolumes({ directory: layout.volumes, spares, activity, logger }),
       network: createNetwork({
         tag,
         launcher,
         spares,
+        activity,
         pool: networkPool,
         ports: options.portPool ?? defaultPortPool,
-        portStateFile: join(depotDirectory, '@network', 'ports.json'),
+        portStateFile: join(layout.network, 'ports.json'),
         ...(options.externalIp !== undefined && { externalIp: options.externalIp }),
         ...(options.denyNetworks && { denyNetworks: options.denyNetworks }),
         ...(options.allowHostAccess !== undefined && { allowHostAccess: options.allowHostAccess }),
@@ -62,11 +66,12 @@ export function createOciEngine(options: OciEngineOptions): ContainerEngine {
         logger,
       }),
       launcher,
+      activity,
       cgroups: createCgroups({ tag, logger }),
       logger,
     },
     {
-      depotDirectory,
+      layout,
       runtime: options.runtime ?? 'auto',
       maxContainers: Math.floor(addressesIn(networkPool) / addressesPerContainer),
       maxParallelCreates: options.maxParallelCreates ?? 3 * availableParallelism(),

@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { mkdir, readdir, rm, rmdir, statfs } from 'node:fs/promises';
 import { availableParallelism, totalmem } from 'node:os';
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { errorData, type Logger } from '../../logging/logger.js';
 import type { Launcher } from '../../process/launcher.js';
@@ -21,12 +20,15 @@ import { readBootId, type StateFile } from './container-state.js';
 import { beginCreation, creationStages } from './creation.js';
 import type { Host } from './host.js';
 import { findHostTools } from './host-tools.js';
+import { DepotLayout } from './layout.js';
 import { MigrationWarmer } from './migration-warmer.js';
+import { mountScratch, unmount } from './mounts.js';
 import type { Cgroups, Network, Volumes } from './ports.js';
 import { recover } from './recovery.js';
 import { releaseHoldings, removeDirectory } from './removal.js';
 import { chooseRuntime } from './runtime/choice.js';
 import type { RuntimeName } from './runtime/oci-runtime.js';
+import type { StartActivity } from './start-activity.js';
 import { runStages } from './steps.js';
 import { ContainerShell } from './streams/container-shell.js';
 import { TarStreams } from './streams/tar-streams.js';
@@ -38,11 +40,13 @@ export interface OciEngineCollaborators {
   network: Network;
   cgroups: Cgroups;
   launcher: Launcher;
+  /** What stocks are filled beside. */
+  activity: StartActivity;
   logger: Logger;
 }
 
 export interface OciEngineSettings {
-  depotDirectory: string;
+  layout: DepotLayout;
   runtime: 'auto' | RuntimeName;
   /** How many containers the network pool has room for. */
   maxContainers: number;
@@ -84,14 +88,15 @@ export class OciEngine implements ContainerEngine {
 
   async start(): Promise<void> {
     const { volumes, network, cgroups, launcher } = this.#collaborators;
-    const { depotDirectory } = this.#settings;
-    await mkdir(depotDirectory, { recursive: true, mode: 0o711 });
+    const { layout } = this.#settings;
+    await mkdir(layout.output, { recursive: true, mode: 0o711 });
+    await mountScratch(layout.run);
     const tools = await findHostTools();
     launcher.start();
     await Promise.all([volumes.start(), network.start(), cgroups.start()]);
     const runtimes = await chooseRuntime({
       wanted: this.#settings.runtime,
-      directory: join(depotDirectory, '@runtime'),
+      directory: layout.runtimes,
       tools,
       cgroups,
       launcher,
@@ -101,7 +106,7 @@ export class OciEngine implements ContainerEngine {
     const shell = new ContainerShell(tools.nsenter);
     const host: Host = {
       ...this.#collaborators,
-      depotDirectory,
+      layout,
       bootId: await readBootId(),
       tools,
       runtimes,
@@ -145,14 +150,14 @@ export class OciEngine implements ContainerEngine {
   }
 
   async #giveBack(): Promise<void> {
-    const { depotDirectory } = this.#settings;
-    const entries = await readdir(depotDirectory).catch(() => []);
-    if (entries.some((name) => !name.startsWith('@'))) return;
+    const { layout } = this.#settings;
+    if ((await readdir(layout.run).catch(() => [])).some(DepotLayout.isHandle)) return;
     const { network, cgroups } = this.#collaborators;
     await Promise.all([network.teardown(), cgroups.teardown()]);
-    await Promise.all(entries.map((name) => rm(join(depotDirectory, name), { recursive: true, force: true })));
-    // It may be a mount point, or hold what another program has just put there.
-    await rmdir(depotDirectory).catch(() => {});
+    await unmount([layout.run]);
+    await Promise.all(layout.directories.map((directory) => rm(directory, { recursive: true, force: true })));
+    // It may be a mount point, or hold what another program has put there.
+    await rmdir(layout.depot).catch(() => {});
   }
 
   async create(spec: ContainerSpec): Promise<Container> {
@@ -191,7 +196,7 @@ export class OciEngine implements ContainerEngine {
   }
 
   async capacity(): Promise<Capacity> {
-    const { blocks, bsize } = await statfs(this.#settings.depotDirectory);
+    const { blocks, bsize } = await statfs(this.#settings.layout.depot);
     return { memoryBytes: totalmem(), diskBytes: blocks * bsize, maxContainers: this.#settings.maxContainers };
   }
 
@@ -212,7 +217,9 @@ export class OciEngine implements ContainerEngine {
       const onUndoFailure = (step: string, error: unknown) => {
         this.#logger.error('containers.create.undo-failed', { handle, step, ...errorData(error) });
       };
-      await host.warmer.during(() => runStages(creationStages, creation, { onUndoFailure }));
+      await host.activity.during(() =>
+        host.warmer.during(() => runStages(creationStages, creation, { onUndoFailure })),
+      );
       return this.#add(host, creation.file);
     });
   }

@@ -5,9 +5,7 @@
  * What a collaborator must remember about a container it returns as plain JSON ("lease"); the orchestrator writes
  * leases into the container's state file and hands them back after a restart (`adopt`) and at the end (`release`).
  *
- * A container's directory is `<depotDirectory>/<handle>`. Entries of the depot whose names begin with `@` (which no
- * handle has) belong to the engine and its collaborators: `@volumes`, `@network`, `@runtime`. Everything on the host
- * that is not below the depot (links, namespaces, chains, control groups) carries a tag that follows from the depot's
+ * What lies where in the depot is told in `layout.ts`. Everything on the host that is not below the depot (links, namespaces, chains, control groups) carries a tag that follows from the depot's
  * path, so that several engines share a host. Calls that concern one container come one after the other.
  */
 import type { NetOutRule, PortMapping } from '../engine.js';

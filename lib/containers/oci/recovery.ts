@@ -1,10 +1,9 @@
-import { readdir } from 'node:fs/promises';
-import { join } from 'node:path';
+import { readdir, rm } from 'node:fs/promises';
 import { errorData } from '../../logging/logger.js';
 import { isRunning } from '../../process/identity.js';
 import { type ContainerState, readState, StateFile } from './container-state.js';
-import { processesDirectoryName } from './creation.js';
 import type { Host } from './host.js';
+import { DepotLayout } from './layout.js';
 import { endProcesses, releaseHoldings, removeDirectory } from './removal.js';
 
 /** What is done with a container that was found on the disk at start-up. */
@@ -31,7 +30,7 @@ export function judge(state: ContainerState | undefined, findings: Findings): Ve
  * else of ours, on the disk or in the kernel, is removed.
  */
 export async function recover(host: Host): Promise<StateFile[]> {
-  const handles = (await readdir(host.depotDirectory)).filter((name) => !name.startsWith('@'));
+  const handles = (await readdir(host.layout.run)).filter(DepotLayout.isHandle);
   // All are adopted before anything is removed: a removal may rewrite what containers share.
   const found = await Promise.all(handles.map((handle) => find(host, handle)));
   const lost = found.filter(({ verdict }) => verdict.action === 'remove');
@@ -49,6 +48,7 @@ export async function recover(host: Host): Promise<StateFile[]> {
   await reclaimStrays(host, adopted);
   // Only now: a creation that was cut short knew nothing of what it held, but left its directory to tell that it was.
   await Promise.all(lost.map(({ handle }) => removeDirectory(host, handle)));
+  await removeStrayOutput(host, adopted);
   return adopted;
 }
 
@@ -60,7 +60,7 @@ interface Found {
 }
 
 async function find(host: Host, handle: string): Promise<Found> {
-  const directory = join(host.depotDirectory, handle);
+  const directory = host.layout.container(handle);
   const state = await readState(directory);
   return { handle, directory, state, verdict: await examine(host, state) };
 }
@@ -83,7 +83,11 @@ async function examine(host: Host, state: ContainerState | undefined): Promise<V
 async function removeHoldings(host: Host, handle: string, state: ContainerState | undefined): Promise<void> {
   // Not by init's number, which another process may have after a reboot: the control group tells what is ours.
   await endProcesses(host, { handle });
-  await host.supervisor.endAll(join(host.depotDirectory, handle, processesDirectoryName), handle);
+  await host.supervisor.endAll({
+    handle,
+    processesDirectory: host.layout.processes(handle),
+    outputDirectory: host.layout.outputOf(handle),
+  });
   if (state) await releaseHoldings(host, state);
 }
 
@@ -99,4 +103,11 @@ async function reclaimStrays(host: Host, adopted: StateFile[]): Promise<void> {
   const volumes = adopted.flatMap(({ state }) => (state.volume ? [state.volume] : []));
   const networks = adopted.flatMap(({ state }) => (state.network ? [state.network] : []));
   await Promise.all([host.volumes.reclaim(volumes), host.network.reclaim(networks)]);
+}
+
+/** After a reboot the output is all that is left of a container. */
+async function removeStrayOutput(host: Host, adopted: StateFile[]): Promise<void> {
+  const known = new Set(adopted.map((file) => file.state.handle));
+  const strays = (await readdir(host.layout.output)).filter((handle) => !known.has(handle));
+  await Promise.all(strays.map((handle) => rm(host.layout.outputOf(handle), { recursive: true, force: true })));
 }

@@ -1,5 +1,4 @@
 import { rm } from 'node:fs/promises';
-import { join } from 'node:path';
 import { isRunning, signalProcess } from '../../process/identity.js';
 import { waitUntil } from '../../process/wait.js';
 import type { ContainerState } from './container-state.js';
@@ -40,7 +39,8 @@ export async function releaseHoldings(host: Host, state: ContainerState): Promis
   if (failure) throw new Error(`cannot release what container ${handle} holds`, { cause: failure.reason });
 }
 
-/** Removes a container's directory, the last thing that tells of it. */
+/** Removes a container's directories; the one that goes last is the last thing that tells of it. */
 export async function removeDirectory(host: Host, handle: string): Promise<void> {
-  await rm(join(host.depotDirectory, handle), { recursive: true, force: true });
+  await rm(host.layout.outputOf(handle), { recursive: true, force: true });
+  await rm(host.layout.container(handle), { recursive: true, force: true });
 }

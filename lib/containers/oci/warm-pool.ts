@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { errorData, type Logger } from '../../logging/logger.js';
+import { StartActivity } from './start-activity.js';
 
 export interface WarmPoolOptions<Item> {
   /** What the pool holds, for log lines: `volumes`. */
@@ -12,8 +13,10 @@ export interface WarmPoolOptions<Item> {
   make: (key: string, count: number) => Promise<Item[]>;
   /** Gives back spares that nobody took. */
   discard: (items: Item[]) => Promise<void>;
-  /** Refilling waits until nothing was obtained for so long: it must not slow down the burst it serves. @default 200 */
+  /** Refilling waits until it was quiet for so long: it must not slow down the burst it serves. @default 200 */
   quietMs?: number;
+  /** What refilling keeps out of the way of, besides its own `obtain`. @default nothing else */
+  activity?: StartActivity;
   logger: Logger;
 }
 
@@ -30,28 +33,21 @@ export class WarmPool<Item> {
   /** Last obtained last. */
   #keys: string[] = [];
   #refilling: Promise<void> | undefined;
-  #lastUse = 0;
-  /** Things that are made on the spot at the moment. */
-  #beingMade = 0;
+  readonly #activity: StartActivity;
   readonly #stopping = new AbortController();
 
   constructor(options: WarmPoolOptions<Item>) {
     this.#options = options;
+    this.#activity = options.activity ?? new StartActivity();
   }
 
   /** A spare of this kind, or a thing made on the spot; either way the kind is kept in stock from now on. */
   async obtain(key: string, makeOne: () => Promise<Item>): Promise<Item> {
-    this.#lastUse = Date.now();
-    const spare = this.#spares.get(key)?.shift();
-    this.keep(key);
-    if (spare !== undefined) return spare;
-    this.#beingMade += 1;
-    try {
-      return await makeOne();
-    } finally {
-      this.#beingMade -= 1;
-      this.#lastUse = Date.now();
-    }
+    return this.#activity.during(async () => {
+      const spare = this.#spares.get(key)?.shift();
+      this.keep(key);
+      return spare ?? makeOne();
+    });
   }
 
   /** Begins to keep spares of a kind before the first one is asked for. */
@@ -111,7 +107,7 @@ export class WarmPool<Item> {
   async #quiet(): Promise<void> {
     const quietMs = this.#options.quietMs ?? 200;
     while (!this.#stopping.signal.aborted) {
-      const remainingMs = this.#beingMade > 0 ? quietMs : this.#lastUse + quietMs - Date.now();
+      const remainingMs = quietMs - this.#activity.quietForMs;
       if (remainingMs <= 0) return;
       await this.#pause(remainingMs);
     }

@@ -102,7 +102,7 @@ export class InstanceContainer {
 
   /** Extracts the droplet. */
   async install(droplet: string): Promise<void> {
-    await runScript(this.container!, `tar zxf '${droplet}' && mkdir -p app`, { user: appUser });
+    await runScript(this.container!, `tar zxf '${droplet}' && { [ -d app ] || mkdir app; }`, { user: appUser });
   }
 
   /** Starts the app itself. @throws UserFacingError when there is no start command */

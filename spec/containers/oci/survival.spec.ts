@@ -41,7 +41,7 @@ describe('containers of the oci engine when the engine is killed', function () {
     await first.kill();
 
     // Everything but the ticking ends while nobody is there to see.
-    const log = join(settings.depotDirectory, 'app', 'processes', 'dying', 'exit', 'app');
+    const log = join(settings.depotDirectory, '@run', 'app', 'processes', 'dying', 'exit', 'app');
     await eventually(() => existsSync(log) || undefined);
     const second = await startOciEngine({ settings });
     try {
@@ -71,7 +71,7 @@ describe('containers of the oci engine when the engine is killed', function () {
   it('are removed when they died meanwhile, with all that they held', async () => {
     await first.ask({ verb: 'create', spec: { handle: 'gone', rootfs: stackRootfs(), netIn: [{}] } });
     await first.kill();
-    const state = JSON.parse(await readFile(join(settings.depotDirectory, 'gone', 'state.json'), 'utf8'));
+    const state = JSON.parse(await readFile(join(settings.depotDirectory, '@run', 'gone', 'state.json'), 'utf8'));
     process.kill(state.init.pid, 'SIGKILL');
     const second = await startOciEngine({ settings });
     expect(await second.engine.list()).to.deep.equal([]);
@@ -84,7 +84,7 @@ describe('containers of the oci engine when the engine is killed', function () {
       spec: { handle: 'old', rootfs: stackRootfs(), limits: { disk: { bytes: 1e7 } } },
     });
     await first.kill();
-    const path = join(settings.depotDirectory, 'old', 'state.json');
+    const path = join(settings.depotDirectory, '@run', 'old', 'state.json');
     const state = JSON.parse(await readFile(path, 'utf8'));
     await writeFile(path, JSON.stringify({ ...state, bootId: 'another', init: { pid: process.pid, startTime: 1 } }));
 
@@ -97,7 +97,7 @@ describe('containers of the oci engine when the engine is killed', function () {
     await first.ask({ verb: 'create', spec: { handle: 'lost', rootfs: stackRootfs(), netIn: [{}] } });
     await first.ask({ verb: 'run', handle: 'lost', spec: script('sleep 1000') });
     await first.kill();
-    await rm(join(settings.depotDirectory, 'lost', 'state.json'));
+    await rm(join(settings.depotDirectory, '@run', 'lost', 'state.json'));
     const second = await startOciEngine({ settings });
     expect(await second.engine.list()).to.deep.equal([]);
     await second.dispose();

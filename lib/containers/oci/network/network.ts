@@ -9,6 +9,7 @@ import type { Launcher } from '../../../process/launcher.js';
 import type { NetOutRule, PortMapping } from '../../engine.js';
 import { ExhaustedError, HostRequirementError, InvalidSpecError } from '../../errors.js';
 import type { Network, NetworkLease, NetworkRequest } from '../ports.js';
+import type { StartActivity } from '../start-activity.js';
 import { WarmPool } from '../warm-pool.js';
 import { type Cidr, formatCidr, overlaps, parseAddress, parseCidr } from './addresses.js';
 import { Firewall } from './firewall.js';
@@ -62,6 +63,8 @@ export interface NetworkOptions {
   mtu?: number;
   /** Spare namespaces. 0: none. @default 4 */
   spares?: number;
+  /** Stocks are filled when nothing is being started. */
+  activity?: StartActivity;
   /** How long a released subnet rests, milliseconds. @default 5000 */
   subnetRestMs?: number;
   logger: Logger;
@@ -135,6 +138,7 @@ class VethNetwork implements Network {
     this.#spares = new WarmPool({
       name: 'network namespaces',
       size: options.spares ?? defaultSpares,
+      ...(options.activity && { activity: options.activity }),
       make: (_, count) => this.#prepare(count),
       discard: async (spares) => {
         await Promise.all(spares.map((spare) => this.#discard(spare)));

@@ -9,6 +9,14 @@ export interface ProcessTraits {
   keepsOutput: boolean;
 }
 
+export interface ProcessDirectoryOptions {
+  path: string;
+  /** Holds the log; made when output is to be kept. */
+  outputDirectory: string;
+  /** The runtime's id of the container; conmon names the exit file after it. */
+  containerId: string;
+}
+
 /**
  * The files by which a process and its conmon are known, also after the engine was killed. Readable by root only:
  * the environment of the process may hold secrets.
@@ -22,23 +30,27 @@ export class ProcessDirectory {
   readonly logFile: string;
   readonly controlFifo: string;
 
-  /** @param containerId the runtime's id of the container; conmon names the exit file after it */
-  constructor(
-    readonly path: string,
-    readonly containerId: string,
-  ) {
+  readonly path: string;
+  readonly outputDirectory: string;
+  readonly #containerId: string;
+
+  constructor({ path, outputDirectory, containerId }: ProcessDirectoryOptions) {
+    this.path = path;
+    this.outputDirectory = outputDirectory;
+    this.#containerId = containerId;
     this.processFile = join(path, 'process.json');
     this.traitsFile = join(path, 'traits.json');
     this.pidFile = join(path, 'pid');
     this.conmonPidFile = join(path, 'conmon.pid');
     this.exitDirectory = join(path, 'exit');
-    this.logFile = join(path, 'log');
+    this.logFile = join(outputDirectory, 'log');
     this.controlFifo = join(path, 'ctl');
   }
 
   async prepare(process: OciProcess, traits: ProcessTraits): Promise<void> {
     await mkdir(this.exitDirectory, { recursive: true, mode: 0o700 });
     await Promise.all([
+      traits.keepsOutput && mkdir(this.outputDirectory, { recursive: true, mode: 0o700 }),
       writeFile(this.processFile, JSON.stringify(process), { mode: 0o600 }),
       writeFile(this.traitsFile, JSON.stringify(traits), { mode: 0o600 }),
     ]);
@@ -56,7 +68,7 @@ export class ProcessDirectory {
 
   /** Exit status that conmon left; undefined while there is none. */
   async readExitStatus(): Promise<number | undefined> {
-    const text = await readFile(join(this.exitDirectory, this.containerId), 'utf8').catch(() => '');
+    const text = await readFile(join(this.exitDirectory, this.#containerId), 'utf8').catch(() => '');
     return /^\d+$/.test(text.trim()) ? Number(text) : undefined;
   }
 
@@ -69,7 +81,9 @@ export class ProcessDirectory {
   }
 
   async remove(): Promise<void> {
-    await rm(this.path, { recursive: true, force: true });
+    await Promise.all(
+      [this.path, this.outputDirectory].map((directory) => rm(directory, { recursive: true, force: true })),
+    );
   }
 }
 

@@ -177,7 +177,8 @@ export class SupervisedProcess {
     if (!this.traits.keepsOutput) return;
     this.#followers += 1;
     // conmon replaces the log by renaming, so the directory is watched and not the file.
-    if (this.#followers === 1 && !this.#hasEnded) this.#watch(this.directory.path, () => this.#changes.notify());
+    if (this.#followers === 1 && !this.#hasEnded)
+      this.#watch(this.directory.outputDirectory, () => this.#changes.notify());
     try {
       await followOutput({
         path: this.directory.logFile,

@@ -27,12 +27,18 @@ export interface SupervisorOptions {
   logger: Logger;
 }
 
-/** The container whose processes are meant. */
-export interface SupervisedContainer {
+/** Where the processes of a container leave their files: a directory per process in each. */
+export interface ProcessDirectories {
   handle: string;
-  runtime: OciRuntime;
-  /** `<container directory>/processes` */
+  /** Small files by which processes are known. */
   processesDirectory: string;
+  /** Kept output. */
+  outputDirectory: string;
+}
+
+/** The container whose processes are meant. */
+export interface SupervisedContainer extends ProcessDirectories {
+  runtime: OciRuntime;
   /** Called with the exit status of a process before anyone else learns it. */
   beforeExit: (exitStatus: number) => Promise<void>;
 }
@@ -78,7 +84,7 @@ export class Supervisor {
     process: OciProcess,
     traits: ProcessTraits,
   ): Promise<SupervisedProcess> {
-    const directory = new ProcessDirectory(join(container.processesDirectory, id), container.handle);
+    const directory = directoryOf(container, id);
     try {
       await directory.prepare(process, traits);
       const pid = await startUnderConmon({
@@ -120,13 +126,13 @@ export class Supervisor {
   }
 
   /** Waits for the conmons of a container whose processes are dead; kills those that do not end. */
-  async endAll(processesDirectory: string, handle: string): Promise<void> {
-    const ids = await listProcessIds(processesDirectory);
-    await Promise.all(ids.map((id) => endConmon(new ProcessDirectory(join(processesDirectory, id), handle))));
+  async endAll(container: ProcessDirectories): Promise<void> {
+    const ids = await listProcessIds(container.processesDirectory);
+    await Promise.all(ids.map((id) => endConmon(directoryOf(container, id))));
   }
 
   async #adopt(container: SupervisedContainer, id: string): Promise<SupervisedProcess | undefined> {
-    const directory = new ProcessDirectory(join(container.processesDirectory, id), container.handle);
+    const directory = directoryOf(container, id);
     let traits: ProcessTraits;
     try {
       traits = await directory.readTraits();
@@ -187,6 +193,17 @@ export class Supervisor {
       if (!supervised.hasEnded) supervised.nudge();
     }
   }
+}
+
+function directoryOf(
+  { handle, processesDirectory, outputDirectory }: ProcessDirectories,
+  id: string,
+): ProcessDirectory {
+  return new ProcessDirectory({
+    path: join(processesDirectory, id),
+    outputDirectory: join(outputDirectory, id),
+    containerId: handle,
+  });
 }
 
 async function hasExited(directory: ProcessDirectory): Promise<boolean> {

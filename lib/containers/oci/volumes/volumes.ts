@@ -6,6 +6,7 @@ import { errorData, type Logger } from '../../../logging/logger.js';
 import { HostRequirementError, InvalidSpecError } from '../../errors.js';
 import { detachLoopDevice, listMounts, loopDevicesBeneath, mountOverlay, unmount } from '../mounts.js';
 import type { DiskUsage, VolumeLease, VolumeRequest, Volumes } from '../ports.js';
+import type { StartActivity } from '../start-activity.js';
 import { WarmPool } from '../warm-pool.js';
 import { capacityFor, type ImageLimits, inodesWithoutLimit } from './image-geometry.js';
 import { loopImage } from './loop-image.js';
@@ -21,6 +22,8 @@ export interface VolumesOptions {
   driver?: 'loop-image' | 'none';
   /** Spare volumes of the kind that was asked for last; each of up to two other recent kinds has one. 0: no spares. @default 3 */
   spares?: number;
+  /** Stocks are filled when nothing is being started. */
+  activity?: StartActivity;
   logger: Logger;
 }
 
@@ -94,6 +97,7 @@ class OverlayVolumes implements Volumes {
       // One at a time: a batch would take both cores from the containers that are starting.
       make: async (key) => [await this.#make(parseKind(key))],
       discard: (volumes) => this.#removeAll(volumes.map((volume) => volume.volumeDirectory)),
+      ...(options.activity && { activity: options.activity }),
       logger: options.logger,
     });
   }
