@@ -12,7 +12,7 @@ import { median } from './figure.js';
 const startRounds = 10;
 const concurrentStarts = 10;
 const idleInstances = 50;
-const idleSeconds = 30;
+const idleSeconds = 20;
 const ticksPerSecond = 100;
 
 /** What an operator feels of a cell: how fast apps start, what a full cell costs at rest. */
@@ -20,7 +20,7 @@ export async function benchCell(): Promise<Figure[]> {
   const bench = await CellBench.start();
   try {
     const single = await bench.measureStarts(1, startRounds);
-    const concurrent = await bench.measureStarts(concurrentStarts, 3);
+    const concurrent = await bench.measureStarts(concurrentStarts, 7);
     const figures: Figure[] = [
       { name: 'start message to router.register, cached droplet', value: median(single), unit: 'ms', target: '< 400' },
       {

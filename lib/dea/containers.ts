@@ -77,6 +77,19 @@ export class ContainerPaths {
 type ScriptOptions = Pick<ProcessSpec, 'user' | 'dir'>;
 
 /**
+ * Runs a program to its end, without a shell.
+ * @throws ScriptError when it fails
+ */
+export function runProgram(
+  container: Container,
+  program: string,
+  args: string[],
+  options: ScriptOptions = {},
+): Promise<void> {
+  return runToEnd(container, { path: program, args, ...options });
+}
+
+/**
  * Runs a bash script that holds secrets to its end: it is given on standard input, so that it stands in no process
  * list (docs/adr/0004-scripts-on-standard-input.md).
  * @throws ScriptError when it fails
@@ -90,7 +103,7 @@ export function runSecretScript(container: Container, script: string, options: S
  * @throws ScriptError when it fails
  */
 export function runScript(container: Container, script: string, options: ScriptOptions = {}): Promise<void> {
-  return runToEnd(container, { path: 'bash', args: ['-c', script], ...options });
+  return runProgram(container, 'bash', ['-c', script], options);
 }
 
 async function runToEnd(container: Container, spec: ProcessSpec, stdin?: string): Promise<void> {

@@ -31,7 +31,7 @@ export interface OciEngineOptions {
   dnsServers?: string[];
   /** Volumes and networks that are kept ready, so that a burst of creates does not wait for them. @default 4 */
   spares?: number;
-  /** Containers made at the same time; more wait. @default 3 per processor */
+  /** Containers made at the same time; more wait. @default 2 per processor */
   maxParallelCreates?: number;
   logger: Logger;
 }
@@ -74,7 +74,7 @@ export function createOciEngine(options: OciEngineOptions): ContainerEngine {
       layout,
       runtime: options.runtime ?? 'auto',
       maxContainers: Math.floor(addressesIn(networkPool) / addressesPerContainer),
-      maxParallelCreates: options.maxParallelCreates ?? 3 * availableParallelism(),
+      maxParallelCreates: options.maxParallelCreates ?? 2 * availableParallelism(),
     },
   );
 }

@@ -50,11 +50,11 @@ export interface OciEngineSettings {
   runtime: 'auto' | RuntimeName;
   /** How many containers the network pool has room for. */
   maxContainers: number;
-  /** @default 3 per processor */
+  /** @default 2 per processor */
   maxParallelCreates?: number;
 }
 
-const createsPerProcessor = 3;
+const createsPerProcessor = 2;
 /** How often memory kills and ended processes are looked after. */
 const roundIntervalMs = 1_000;
 const removalAttempts = 6;

@@ -1,4 +1,4 @@
-import { readFile, rm, symlink } from 'node:fs/promises';
+import { access, readFile, rm, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { load as parseYaml } from 'js-yaml';
 import type { Container, ContainerEngine, ContainerProcess, PortMapping } from '../../containers/engine.js';
@@ -13,7 +13,7 @@ import {
   kindProperty,
   ownerProperty,
   readContainerFile,
-  runScript,
+  runProgram,
   runSecretScript,
   stackRootfs,
   UserFacingError,
@@ -100,9 +100,14 @@ export class InstanceContainer {
     return container.attach(appProcessId);
   }
 
-  /** Extracts the droplet. */
+  /** Extracts the droplet. One without an app directory, as very old ones may be, gets an empty one. */
   async install(droplet: string): Promise<void> {
-    await runScript(this.container!, `tar zxf '${droplet}' && { [ -d app ] || mkdir app; }`, { user: appUser });
+    await runProgram(this.container!, 'tar', ['zxf', droplet], { user: appUser });
+    const hasApp = await access(join(this.homeDirectory!, 'app')).then(
+      () => true,
+      () => false,
+    );
+    if (!hasApp) await runProgram(this.container!, 'mkdir', ['-p', 'app'], { user: appUser });
   }
 
   /** Starts the app itself. @throws UserFacingError when there is no start command */
