@@ -39,8 +39,17 @@ export type Properties = Record<string, string>;
 export interface ContainerSpec {
   /** `[A-Za-z0-9_+.-]+`; a new UUID when absent. */
   handle?: string;
-  /** Absolute path of a root file system directory on the host. */
-  rootfs: string;
+  /**
+   * What the root file system is made from: an absolute path on the host (directory or tar file) or an image URI
+   * (docs/protocol/containers.md §3.1); absent: the engine's default.
+   */
+  rootfs?: string;
+  /** For an image in a registry that asks for them. */
+  credentials?: { username: string; password: string };
+  /** Without a user namespace, seccomp filter and masked paths, and with all capabilities. @default false */
+  privileged?: boolean;
+  /** Address or subnet of the container's own (docs/protocol/containers.md §3.5); absent: one of the pool. */
+  network?: string;
   /** `NAME=value` entries that every process of the container starts with. */
   env?: string[];
   properties?: Properties;
@@ -58,12 +67,14 @@ export interface BindMount {
   /** Absolute path in the container; created when missing. */
   destination: string;
   mode: 'ro' | 'rw';
+  /** Whether `source` is a path on the host or in the container; kept, and of no effect. @default 'host' */
+  origin?: 'host' | 'container';
 }
 
 export interface Limits {
   memoryBytes?: number;
-  /** `bytes` and `inodes` that the container may write beyond its image. */
-  disk?: { bytes?: number; inodes?: number };
+  /** What the container may write beyond its image; with the scope `total` the image's bytes count, too. */
+  disk?: { bytes?: number; inodes?: number; scope?: DiskScope };
   /** Relative weight in cgroup v1 terms, 2 to 262144. */
   cpuShares?: number;
   /** Most processes and threads at once. */
@@ -71,6 +82,9 @@ export interface Limits {
   /** Network bandwidth, bytes per second and bytes. */
   bandwidth?: { rate: number; burst: number };
 }
+
+/** @default 'exclusive' */
+export type DiskScope = 'exclusive' | 'total';
 
 export type NetOutProtocol = 'all' | 'tcp' | 'udp' | 'icmp';
 
@@ -91,16 +105,13 @@ export interface PortMapping {
   containerPort: number;
 }
 
-export interface RlimitSpec {
-  nofile?: number;
-  nproc?: number;
-  core?: number;
-  data?: number;
-  fsize?: number;
-  stack?: number;
-  cpu?: number;
-  as?: number;
-}
+/** Names of the limits that setrlimit(2) knows, without `RLIMIT_` and in lower case; `locks` is no longer enforced. */
+export const rlimitNames = [
+  ...(['as', 'core', 'cpu', 'data', 'fsize', 'locks', 'memlock', 'msgqueue'] as const),
+  ...(['nice', 'nofile', 'nproc', 'rss', 'rtprio', 'sigpending', 'stack'] as const),
+];
+
+export type RlimitSpec = Partial<Record<(typeof rlimitNames)[number], number>>;
 
 export interface ProcessSpec {
   /** Unique in its container; a new UUID when absent. */
@@ -119,6 +130,15 @@ export interface ProcessSpec {
   /** Keep no output at all: nobody will ever attach for it. */
   discardOutput?: boolean;
   tty?: { columns?: number; rows?: number };
+  /**
+   * Root file system of the process's own, a path or URI as of a container: it shares all of the container but its
+   * mounts (a "pea"). The user is then looked up there, and is root unless given.
+   */
+  image?: string;
+  /** Only with `image`. */
+  bindMounts?: BindMount[];
+  /** Only with `image`: limits of its own beside those of the container, also when empty; absent: the container's. */
+  limits?: Limits;
 }
 
 export interface ProcessIO {
@@ -127,6 +147,12 @@ export interface ProcessIO {
   stdout?: Writable;
   /** With a tty the error output comes merged into `stdout`. */
   stderr?: Writable;
+  /**
+   * Which output is given to `stdout` and `stderr` first: `start`: all that is kept; `undelivered`: what comes from now
+   * on, or, when nobody follows that stream, what comes after the last byte that somebody was given, also by an engine
+   * before this one. @default 'start'
+   */
+  outputFrom?: 'start' | 'undelivered';
 }
 
 export type ProcessSignal = 'terminate' | 'kill';
@@ -168,15 +194,17 @@ export interface ContainerMetrics {
     cacheBytes: number;
     inactiveFileBytes: number;
     swapBytes: number;
+    /** The kernel's own counters (`memory.stat`), under its names; empty where there are none. */
+    counters: Record<string, number>;
   };
-  cpu: {
-    /** Consumed since creation, nanoseconds. */
-    usageNs: number;
-  };
-  disk: {
-    bytesUsed: number;
-    inodesUsed: number;
-  };
+  /** Consumed since creation, nanoseconds; the parts are absent where they are not told apart. */
+  cpu: { usageNs: number; userNs?: number; systemNs?: number };
+  /** What the container wrote. */
+  disk: { bytesUsed: number; inodesUsed: number };
+  /** Bytes of the image below it. */
+  imageBytes: number;
+  /** As seen from the container; absent where it has no interface of its own. */
+  network?: { receivedBytes: number; sentBytes: number };
   pids: { current: number; max: number };
   ageMs: number;
 }
@@ -184,6 +212,8 @@ export interface ContainerMetrics {
 export interface Capacity {
   memoryBytes: number;
   diskBytes: number;
+  /** Size of the image store, where it is limited. */
+  schedulableDiskBytes?: number;
   maxContainers: number;
 }
 

@@ -17,7 +17,8 @@ export function checkContainerSpec(spec: ContainerSpec): void {
   if (handle !== undefined && (!handlePattern.test(handle) || handle === '.' || handle === '..')) {
     throw new InvalidSpecError(`handle: ${JSON.stringify(handle)} must match [A-Za-z0-9_+.-]{1,200}`);
   }
-  if (!isAbsolute(rootfs)) throw new InvalidSpecError(`rootfs: ${JSON.stringify(rootfs)} must be an absolute path`);
+  if (rootfs === undefined || !isAbsolute(rootfs))
+    throw new InvalidSpecError(`rootfs: ${JSON.stringify(rootfs)} must be an absolute path`);
   spec.bindMounts?.forEach(({ source, destination }, index) => {
     if (!isAbsolute(source)) throw new InvalidSpecError(`bindMounts[${index}].source: must be an absolute path`);
     if (!isAbsolute(destination)) {

@@ -166,12 +166,20 @@ export class OciContainer implements Container {
 
   metrics(): Promise<ContainerMetrics> {
     return this.#use(async () => {
-      const [stats, disk] = await Promise.all([this.#host.cgroups.stats(this.handle), this.#diskUsage()]);
+      const { volume } = this.#state;
+      const [stats, disk, imageBytes, traffic] = await Promise.all([
+        this.#host.cgroups.stats(this.handle),
+        this.#diskUsage(),
+        volume ? this.#host.volumes.imageBytes(volume) : 0,
+        this.#host.network.traffic(this.#network),
+      ]);
       const { rssBytes, cacheBytes, inactiveFileBytes, swapBytes } = stats.memory;
       return {
         memory: { ...stats.memory, usageBytes: Math.max(0, rssBytes + cacheBytes + swapBytes - inactiveFileBytes) },
-        cpu: { usageNs: stats.cpuUsageNs },
+        cpu: stats.cpu,
         disk,
+        imageBytes,
+        ...(traffic && { network: traffic }),
         pids: stats.pids,
         ageMs: Date.now() - this.#state.createdAt,
       };

@@ -62,7 +62,7 @@ const volume: Step<Creation> = {
     file.state.volume = await host.volumes.create({
       handle,
       directory: file.directory,
-      rootfs: spec.rootfs,
+      rootfs: spec.rootfs ?? '',
       ...limits.disk,
     });
   },

@@ -8,7 +8,7 @@
  * What lies where in the depot is told in `layout.ts`. Everything on the host that is not below the depot (links, namespaces, chains, control groups) carries a tag that follows from the depot's
  * path, so that several engines share a host. Calls that concern one container come one after the other.
  */
-import type { NetOutRule, PortMapping } from '../engine.js';
+import type { ContainerMetrics, NetOutRule, PortMapping } from '../engine.js';
 
 export interface DiskUsage {
   bytesUsed: number;
@@ -42,6 +42,8 @@ export interface Volumes {
   /** After a restart: true when the volume is still mounted and usable. */
   adopt(lease: VolumeLease): Promise<boolean>;
   usage(lease: VolumeLease): Promise<DiskUsage>;
+  /** Size of the root file system below the writable layer. */
+  imageBytes(lease: VolumeLease): Promise<number>;
   /**
    * Changes the limits and returns the new lease. Fewer bytes than are in use, or fewer inodes, keep the larger limit; a
    * volume that was made without limits stays so.
@@ -90,12 +92,14 @@ export interface Network {
   release(lease: NetworkLease): Promise<void>;
   /** Removes every namespace, link and rule of ours that is in no lease. */
   reclaim(leases: NetworkLease[]): Promise<void>;
+  /** Bytes so far, as seen from the container; undefined when its link is gone. Reads two files. */
+  traffic(lease: NetworkLease): Promise<{ receivedBytes: number; sentBytes: number } | undefined>;
   limitBandwidth(lease: NetworkLease, bandwidth: { rate: number; burst: number }): Promise<void>;
 }
 
 export interface CgroupStats {
-  memory: { rssBytes: number; cacheBytes: number; inactiveFileBytes: number; swapBytes: number };
-  cpuUsageNs: number;
+  memory: Omit<ContainerMetrics['memory'], 'usageBytes'>;
+  cpu: ContainerMetrics['cpu'];
   pids: { current: number; max: number };
   /** How often the kernel killed a process of the group for its memory limit. */
   oomKills: number;

@@ -232,9 +232,10 @@ export class ProcessContainer implements Container {
     // A daemon's time is lost when it ends; the counter must not run backwards for that.
     this.highestCpuNs = Math.max(this.highestCpuNs, this.record.endedCpuNs + sum(members, ({ cpuNs }) => cpuNs));
     return {
-      memory: { usageBytes: rssBytes, rssBytes, cacheBytes: 0, inactiveFileBytes: 0, swapBytes: 0 },
+      memory: { usageBytes: rssBytes, rssBytes, cacheBytes: 0, inactiveFileBytes: 0, swapBytes: 0, counters: {} },
       cpu: { usageNs: this.highestCpuNs },
       disk,
+      imageBytes: 0,
       pids: { current: sum(members, ({ threads }) => threads), max: this.record.limits.maxPids ?? 0 },
       ageMs: Date.now() - this.record.createdAtMs,
     };

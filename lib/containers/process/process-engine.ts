@@ -269,7 +269,7 @@ function newRecord(handle: string, spec: ContainerSpec): ContainerRecord {
 async function checkSpec(spec: ContainerSpec): Promise<void> {
   for (const item of spec.env ?? []) splitAssignment(item);
   checkLimits(spec.limits ?? {});
-  if (!spec.rootfs.startsWith('/')) throw new InvalidSpecError(`rootfs: "${spec.rootfs}" is not absolute`);
+  if (!spec.rootfs?.startsWith('/')) throw new InvalidSpecError(`rootfs: "${spec.rootfs}" is not absolute`);
   const status = await stat(spec.rootfs).catch(() => undefined);
   if (!status?.isDirectory()) throw new InvalidSpecError(`rootfs: there is no directory ${spec.rootfs}`);
 }

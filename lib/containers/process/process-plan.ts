@@ -103,7 +103,7 @@ export function checkProcessSpec(spec: ProcessSpec): void {
 
 /** @throws InvalidSpecError for a number that is no limit */
 export function checkLimits({ memoryBytes, cpuShares, maxPids, disk, bandwidth }: Limits): void {
-  const numbers = { memoryBytes, cpuShares, maxPids, ...disk, ...bandwidth };
+  const numbers = { memoryBytes, cpuShares, maxPids, bytes: disk?.bytes, inodes: disk?.inodes, ...bandwidth };
   for (const [name, value] of Object.entries(numbers)) {
     if (value !== undefined && !(Number.isSafeInteger(value) && value >= 0)) {
       throw new InvalidSpecError(`limits: ${name} ${value} is no whole number of 0 or more`);

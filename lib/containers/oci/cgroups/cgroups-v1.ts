@@ -17,7 +17,7 @@ import {
 } from './groups.js';
 import { controllersToMount, findHierarchies, type Hierarchies, ownMountSource } from './hierarchies.js';
 import { type Freezer, signalGroup } from './signals.js';
-import { memoryFromV1, parseFlatKeyed, parseLimit } from './stats.js';
+import { cpuFromV1, memoryFromV1, parseFlatKeyed, parseLimit } from './stats.js';
 
 const freezeLimitMs = 500;
 const freezePollMs = 1;
@@ -73,9 +73,10 @@ export class CgroupsV1 implements Cgroups {
 
   async stats(handle: string): Promise<CgroupStats> {
     const pids = this.#optionalGroup('pids', handle);
+    const cpuacct = this.#group('cpuacct', handle);
     return {
       memory: memoryFromV1(readGroupFile(this.#group('memory', handle), 'memory.stat')),
-      cpuUsageNs: Number(readGroupFile(this.#group('cpuacct', handle), 'cpuacct.usage')),
+      cpu: cpuFromV1(readGroupFile(cpuacct, 'cpuacct.usage'), readGroupFile(cpuacct, 'cpuacct.stat')),
       pids: {
         current: pids === undefined ? 0 : Number(readGroupFile(pids, 'pids.current')),
         max: pids === undefined ? 0 : parseLimit(readGroupFile(pids, 'pids.max')),

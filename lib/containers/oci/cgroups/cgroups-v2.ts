@@ -14,7 +14,7 @@ import {
   writeGroupFile,
 } from './groups.js';
 import { type Freezer, signalGroup } from './signals.js';
-import { cpuWeight, memoryFromV2, parseFlatKeyed, parseLimit } from './stats.js';
+import { cpuFromV2, cpuWeight, memoryFromV2, parseFlatKeyed, parseLimit } from './stats.js';
 
 const neededControllers = ['cpu', 'memory', 'pids'];
 const usefulControllers = ['cpuset', 'io'];
@@ -69,10 +69,9 @@ export class CgroupsV2 implements Cgroups {
 
   async stats(handle: string): Promise<CgroupStats> {
     const group = this.#group(handle);
-    const usage = parseFlatKeyed(readGroupFile(group, 'cpu.stat')).get('usage_usec') ?? 0;
     return {
       memory: memoryFromV2(readGroupFile(group, 'memory.stat'), readGroupFileOr(group, 'memory.swap.current', '0')),
-      cpuUsageNs: usage * 1000,
+      cpu: cpuFromV2(readGroupFile(group, 'cpu.stat')),
       pids: {
         current: Number(readGroupFile(group, 'pids.current')),
         max: parseLimit(readGroupFile(group, 'pids.max')),

@@ -27,6 +27,7 @@ export function memoryFromV1(memoryStat: string): CgroupStats['memory'] {
     cacheBytes: values.get('total_cache') ?? 0,
     inactiveFileBytes: values.get('total_inactive_file') ?? 0,
     swapBytes: values.get('total_swap') ?? 0,
+    counters: Object.fromEntries(values),
   };
 }
 
@@ -38,6 +39,31 @@ export function memoryFromV2(memoryStat: string, memorySwap: string): CgroupStat
     cacheBytes: values.get('file') ?? 0,
     inactiveFileBytes: values.get('inactive_file') ?? 0,
     swapBytes: Number(memorySwap),
+    counters: Object.fromEntries(values),
+  };
+}
+
+/** What `cpuacct.stat` counts in, 100 a second on every Linux that is built for general use. */
+const nsPerTick = 10_000_000;
+
+/** Processor time of a v1 group and all groups below it: nanoseconds in all, its parts in ticks. */
+export function cpuFromV1(usage: string, stat: string): CgroupStats['cpu'] {
+  const ticks = parseFlatKeyed(stat);
+  return {
+    usageNs: Number(usage),
+    userNs: (ticks.get('user') ?? 0) * nsPerTick,
+    systemNs: (ticks.get('system') ?? 0) * nsPerTick,
+  };
+}
+
+/** Processor time of a v2 group and all groups below it. */
+export function cpuFromV2(cpuStat: string): CgroupStats['cpu'] {
+  const microseconds = parseFlatKeyed(cpuStat);
+  const nanoseconds = (name: string) => (microseconds.get(name) ?? 0) * 1000;
+  return {
+    usageNs: nanoseconds('usage_usec'),
+    userNs: nanoseconds('user_usec'),
+    systemNs: nanoseconds('system_usec'),
   };
 }
 

@@ -268,6 +268,18 @@ class VethNetwork implements Network {
     await this.#namespaces.limitBandwidth(lease.hostInterface, bandwidth);
   }
 
+  async traffic({ hostInterface }: NetworkLease): Promise<{ receivedBytes: number; sentBytes: number } | undefined> {
+    // What the host's end of the pair sends, the container receives.
+    const count = async (name: string) =>
+      Number(await readFile(`/sys/class/net/${hostInterface}/statistics/${name}`, 'utf8'));
+    try {
+      const [receivedBytes, sentBytes] = await Promise.all([count('tx_bytes'), count('rx_bytes')]);
+      return { receivedBytes, sentBytes };
+    } catch {
+      return undefined;
+    }
+  }
+
   async #prepareOne(): Promise<Prepared> {
     for (let attempt = 1; attempt <= preparationAttempts; attempt += 1) {
       const [prepared] = await this.#prepareOnceRemoved();

@@ -46,6 +46,7 @@ const volumeSchema = z.object({
   /** `<volumes>/<id>` */
   volumeDirectory: z.string(),
   /** `<container>/rootfs`, a symbolic link to the mount point; absent while the volume is a spare. */
+  rootfs: z.string().optional(),
   link: z.string().optional(),
   bytes: z.number().optional(),
   inodes: z.number().optional(),
@@ -84,6 +85,8 @@ class OverlayVolumes implements Volumes {
   readonly #pool: WarmPool<Volume>;
   /** Directories that this process is making, keeps as spares or has handed out; `reclaim` spares them. */
   readonly #known = new Set<string>();
+  /** Bytes of root file systems by path; counting visits every file, so it is done once. */
+  readonly #imageSizes = new Map<string, Promise<number>>();
   readonly #treeUsages = new Map<string, { at: number; usage: Promise<DiskUsage> }>();
   #isVolatile = true;
 
@@ -123,7 +126,7 @@ class OverlayVolumes implements Volumes {
       await this.#removeAll([volume.volumeDirectory]);
       throw error;
     }
-    return { ...volume, ...limits, link };
+    return { ...volume, ...limits, link, rootfs: kind.rootfs };
   }
 
   async adopt(lease: VolumeLease): Promise<boolean> {
@@ -139,6 +142,16 @@ class OverlayVolumes implements Volumes {
     const volume = volumeSchema.parse(lease);
     if (volume.driver === 'loop-image') return loopImage.usage(volume.volumeDirectory, volume.baseline);
     return this.#treeUsage(volume.volumeDirectory);
+  }
+
+  async imageBytes(lease: VolumeLease): Promise<number> {
+    const { rootfs } = volumeSchema.parse(lease);
+    if (rootfs === undefined) return 0;
+    const known = this.#imageSizes.get(rootfs);
+    if (known) return known;
+    const size = treeUsage(rootfs).then(({ bytesUsed }) => bytesUsed);
+    this.#imageSizes.set(rootfs, size);
+    return size;
   }
 
   async resize(lease: VolumeLease, limits: { bytes?: number; inodes?: number }): Promise<VolumeLease> {

@@ -93,7 +93,7 @@ describe('control groups version 1', () => {
       return now.pids.current === 2 ? now : undefined;
     });
     expect(stats.memory.rssBytes).to.be.within(8 * MiB, 64 * MiB);
-    expect(stats.cpuUsageNs).to.be.above(1_000_000);
+    expect(stats.cpu.usageNs).to.be.above(1_000_000);
     expect(stats.pids).to.deep.equal({ current: 2, max: 20 });
     expect(stats.oomKills).to.equal(0);
   });
