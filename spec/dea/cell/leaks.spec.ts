@@ -126,7 +126,8 @@ describe('what a cell leaves on its host', function () {
     await eventually(async () => {
       const { instances } = await cell.snapshot();
       const living = instances.filter(({ state }) => state === 'RUNNING');
-      const containers = (await readdir(depot())).filter((name) => /^([0-9a-f]{32}|staging-.*)$/.test(name));
+      const names = await readdir(join(depot(), '@run'));
+      const containers = names.filter((name) => !name.startsWith('@'));
       expect(containers).to.have.members(living.map(({ warden_handle }) => warden_handle as string));
       const mark = peer.mark;
       const offer = await peer.next('dea.advertise', () => true, { since: mark });
