@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { DepotLayout } from '../../lib/containers/oci/layout.js';
 import { engineTag } from '../../lib/containers/oci/tag.js';
 import { eventually } from './eventually.js';
 
@@ -38,6 +39,11 @@ export function thingsOfEngine(depotDirectory: string): HostThings {
       names(join(depotDirectory, directory)).map((name) => join(directory, name)),
     ),
   };
+}
+
+/** Handles of the containers that the engine of a depot has on the disk, also half-made ones. */
+export function containersIn(depotDirectory: string): string[] {
+  return names(new DepotLayout(depotDirectory).run).filter(DepotLayout.isHandle);
 }
 
 /** The kinds of which something is left, and what. */
