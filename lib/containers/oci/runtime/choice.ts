@@ -33,7 +33,7 @@ export interface RuntimeChoice {
 }
 
 /** In order of preference: crun takes a third of runc's time (docs/protocol/containers.md §4.1). */
-const runtimeNames: RuntimeName[] = ['crun', 'runc'];
+export const runtimeNames: RuntimeName[] = ['crun', 'runc'];
 
 /**
  * Chooses the runtime by making a container with it.
