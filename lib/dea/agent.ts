@@ -17,6 +17,7 @@ import { FileServer } from './files/file-server.js';
 import { Heartbeat } from './heartbeat.js';
 import { InstanceManager } from './instances/instance-manager.js';
 import { InstanceRegistry } from './instances/instance-registry.js';
+import { KnownDroplets } from './instances/known-droplets.js';
 import { localAddress } from './local-address.js';
 import { protocolVersion, routerStartSchema, subjects } from './messages.js';
 import { PidFile } from './pid-file.js';
@@ -180,7 +181,17 @@ export class Agent implements Component {
       stagingTasks: () => stagingTasks.all(),
     });
     const manager = new InstanceManager({
-      context: { config, engine, ledger, droplets, crashesDirectory: path('crashes'), localIp, logger, clock },
+      context: {
+        config,
+        engine,
+        ledger,
+        droplets,
+        knownDroplets: new KnownDroplets(),
+        crashesDirectory: path('crashes'),
+        localIp,
+        logger,
+        clock,
+      },
       registry: instances,
       bus,
       router,
