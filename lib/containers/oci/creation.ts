@@ -73,8 +73,13 @@ const volume: Step<Creation> = {
 
 const network: Step<Creation> = {
   name: 'network',
-  async run({ host, file }) {
-    file.state.network = await host.network.create({ handle: file.state.handle, netIn: [], netOut: [] });
+  async run({ host, spec, file }) {
+    file.state.network = await host.network.create({
+      handle: file.state.handle,
+      ...(spec.network !== undefined && { network: spec.network }),
+      netIn: [],
+      netOut: [],
+    });
   },
   async undo({ host, file }) {
     if (file.state.network) await host.network.release(file.state.network);

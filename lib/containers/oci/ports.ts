@@ -57,6 +57,8 @@ export interface Volumes {
 
 export interface NetworkRequest {
   handle: string;
+  /** `a.b.c.d/n` or `a.b.c.d` (docs/protocol/containers.md §3.5); absent or empty: a /30 of the pool. */
+  network?: string;
   netIn: { hostPort?: number; containerPort?: number }[];
   netOut: NetOutRule[];
 }

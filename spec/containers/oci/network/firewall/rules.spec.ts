@@ -1,19 +1,19 @@
 import { expect } from 'chai';
-import type { NetOutRule } from '../../../../lib/containers/engine.js';
-import { InvalidSpecError } from '../../../../lib/containers/errors.js';
+import type { NetOutRule } from '../../../../../lib/containers/engine.js';
+import { InvalidSpecError } from '../../../../../lib/containers/errors.js';
+import { netOutMatches } from '../../../../../lib/containers/oci/network/firewall/net-out.js';
 import {
   commonRules,
   containerRules,
   type FirewallContainer,
   type FirewallPolicy,
   interfaceName,
-  netOutMatches,
   netOutRules,
   removeAllRules,
   removeContainerRules,
   renderChange,
   resetRules,
-} from '../../../../lib/containers/oci/network/rules.js';
+} from '../../../../../lib/containers/oci/network/firewall/rules.js';
 
 const policy: FirewallPolicy = {
   tag: 'beef',
@@ -24,7 +24,7 @@ const policy: FirewallPolicy = {
 };
 
 const container: FirewallContainer = {
-  index: 7,
+  id: '7',
   handle: 'app',
   containerIp: '10.254.0.30',
   mappedPorts: [],
@@ -117,8 +117,12 @@ describe('firewall rules', () => {
       { protocol: 'icmp', ports: [{ start: 1, end: 1 }] },
       'Ports cannot be specified for Protocol ICMP',
     ],
-    ['a reversed port range', { protocol: 'tcp', ports: [{ start: 9, end: 1 }] }, 'invalid portrange 9:1'],
-    ['a port beyond 65535', { protocol: 'tcp', ports: [{ start: 1, end: 65536 }] }, 'invalid portrange 1:65536'],
+    ['a reversed port range', { protocol: 'tcp', ports: [{ start: 9, end: 1 }] }, 'invalid portrange (min > max)'],
+    [
+      'a port beyond 65535',
+      { protocol: 'tcp', ports: [{ start: 1, end: 65536 }] },
+      'invalid portrange (65536 is not a port)',
+    ],
     ['an IPv6 address', { protocol: 'all', networks: [{ start: '::1', end: '::1' }] }, 'invalid IP address: ::1'],
     [
       'option-like text',
@@ -154,7 +158,7 @@ describe('firewall rules', () => {
     const saved =
       '*filter\n:isthmus-beef-3 - [0:0]\n:isthmus-beef-3-log - [0:0]\n:isthmus-beef-7 - [0:0]\n:isthmus-bee-3 - [0:0]\nCOMMIT\n';
     const wanted = { ...container, netOut: [anywhere], mappedPorts: [{ hostPort: 1, containerPort: 2 }] };
-    const { nat, filter } = resetRules(policy, [wanted], saved);
+    const { nat, filter } = resetRules(policy, { containers: [wanted], subnets: [] }, saved);
     expect(filter.slice(-4)).to.deep.equal([
       '-F isthmus-beef-3',
       '-F isthmus-beef-3-log',
@@ -171,12 +175,12 @@ describe('firewall rules', () => {
     const { nat, filter } = removeAllRules('beef', saved);
     expect(nat.filter((line) => line.startsWith('-D'))).to.have.length(3);
     expect(filter.filter((line) => line.startsWith('-D'))).to.have.length(3);
-    expect([...nat, ...filter].filter((line) => line.startsWith('-X'))).to.have.length(6);
+    expect([...nat, ...filter].filter((line) => line.startsWith('-X'))).to.have.length(8);
     expect([...nat, ...filter].join()).to.not.include('DOCKER');
   });
 
   it('have link names that the kernel takes', () => {
-    expect(interfaceName('beef', 16_383)).to.have.length.at.most(15);
+    expect(interfaceName('beef', 's99999')).to.have.length.at.most(15);
   });
 });
 
