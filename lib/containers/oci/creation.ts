@@ -128,8 +128,8 @@ const bundle: Step<Creation> = {
     const resolvConf = await readFile('/etc/resolv.conf', 'utf8').catch(() => '');
     // Nobody reads them before the state file says `active`, so they need not appear in one step.
     await Promise.all([
-      writeFile(hostsFile, hostsFileContent(handle, network.containerIp), { mode: 0o644 }),
-      writeFile(resolvConfFile, resolvConfContent(resolvConf, network.hostIp), { mode: 0o644 }),
+      writeFile(hostsFile, hostsFileContent(handle, network.containerIp, host.names), { mode: 0o644 }),
+      writeFile(resolvConfFile, resolvConfContent(resolvConf, network.hostIp, host.names), { mode: 0o644 }),
       writeFile(join(file.directory, 'config.json'), JSON.stringify(config), { mode: 0o600 }),
     ]);
   },

@@ -7,6 +7,7 @@ import { createCgroups } from './cgroups/cgroups.js';
 import { DepotLayout } from './layout.js';
 import { createNetwork } from './network/network.js';
 import { OciEngine } from './orchestrator.js';
+import { checkNameSettings, type NameSettings } from './runtime/host-files.js';
 import type { RuntimeName } from './runtime/oci-runtime.js';
 import { StartActivity } from './start-activity.js';
 import { engineTag } from './tag.js';
@@ -27,8 +28,14 @@ export interface OciEngineOptions {
   denyNetworks?: string[];
   /** Containers may connect to the host itself. @default false */
   allowHostAccess?: boolean;
-  /** Name servers on the host that containers may ask all the same. @default none */
+  /** Name servers of containers; they may be asked on the host, too. @default those of the host */
   dnsServers?: string[];
+  /** Name servers that are asked after those. @default none */
+  additionalDnsServers?: string[];
+  /** Lines for the containers' `/etc/hosts`: `10.0.0.9 name`. @default none */
+  additionalHostEntries?: string[];
+  /** Of the containers' links. @default that of the interface with the external address, at most 1500 */
+  mtu?: number;
   /** Volumes and networks that are kept ready, so that a burst of creates does not wait for them. @default 4 */
   spares?: number;
   /** Containers made at the same time; more wait. @default 2 per processor */
@@ -45,6 +52,12 @@ const addressesPerContainer = 4;
 export function createOciEngine(options: OciEngineOptions): ContainerEngine {
   const layout = new DepotLayout(resolve(options.depotDirectory));
   const { logger, networkPool = defaultNetworkPool, spares = defaultSpares } = options;
+  const names: NameSettings = {
+    dnsServers: options.dnsServers ?? [],
+    additionalDnsServers: options.additionalDnsServers ?? [],
+    additionalHostEntries: options.additionalHostEntries ?? [],
+  };
+  checkNameSettings(names);
   const tag = engineTag(layout.depot);
   const launcher = new Launcher();
   const activity = new StartActivity();
@@ -62,11 +75,13 @@ export function createOciEngine(options: OciEngineOptions): ContainerEngine {
         ...(options.externalIp !== undefined && { externalIp: options.externalIp }),
         ...(options.denyNetworks && { denyNetworks: options.denyNetworks }),
         ...(options.allowHostAccess !== undefined && { allowHostAccess: options.allowHostAccess }),
-        ...(options.dnsServers && { dnsServers: options.dnsServers }),
+        dnsServers: [...names.dnsServers, ...names.additionalDnsServers],
+        ...(options.mtu !== undefined && { mtu: options.mtu }),
         logger,
       }),
       launcher,
       activity,
+      names,
       cgroups: createCgroups({ tag, logger }),
       logger,
     },

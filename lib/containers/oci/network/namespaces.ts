@@ -97,10 +97,15 @@ export async function configureHostLink(name: string): Promise<void> {
 }
 
 function hostSide({ name, hostIp, prefixLength, bridge }: Attachment, mtu: number): string[] {
+  const place =
+    bridge === undefined
+      ? [`addr add ${hostIp}/${prefixLength} dev ${name}`]
+      : // Where the host filters bridged packets a container's own mapped port leads back out where it came in.
+        [`link set ${name} master ${bridge}`, `link set ${name} type bridge_slave hairpin on`];
   return [
     `netns add ${name}`,
     `link add ${name} mtu ${mtu} type veth peer name ${containerInterface} mtu ${mtu} netns ${name}`,
-    bridge === undefined ? `addr add ${hostIp}/${prefixLength} dev ${name}` : `link set ${name} master ${bridge}`,
+    ...place,
     `link set ${name} up`,
   ];
 }
