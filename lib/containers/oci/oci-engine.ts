@@ -6,6 +6,7 @@ import type { ContainerEngine } from '../engine.js';
 import { createCgroups } from './cgroups/cgroups.js';
 import { DepotLayout } from './layout.js';
 import { createNetwork } from './network/network.js';
+import type { TcpSettings } from './network/sysctls.js';
 import { OciEngine } from './orchestrator.js';
 import { checkNameSettings, type NameSettings } from './runtime/host-files.js';
 import type { RuntimeName } from './runtime/oci-runtime.js';
@@ -36,6 +37,8 @@ export interface OciEngineOptions {
   additionalHostEntries?: string[];
   /** Of the containers' links. @default that of the interface with the external address, at most 1500 */
   mtu?: number;
+  /** TCP settings of containers, by name below `net.ipv4`. @default what the host has */
+  tcp?: TcpSettings;
   /** Volumes and networks that are kept ready, so that a burst of creates does not wait for them. @default 4 */
   spares?: number;
   /** Containers made at the same time; more wait. @default 2 per processor */
@@ -77,6 +80,7 @@ export function createOciEngine(options: OciEngineOptions): ContainerEngine {
         ...(options.allowHostAccess !== undefined && { allowHostAccess: options.allowHostAccess }),
         dnsServers: [...names.dnsServers, ...names.additionalDnsServers],
         ...(options.mtu !== undefined && { mtu: options.mtu }),
+        ...(options.tcp && { tcp: options.tcp }),
         logger,
       }),
       launcher,

@@ -6,7 +6,7 @@ import { listMounts, unmount } from '../mounts.js';
 import type { Attachment } from './attachment.js';
 import { GroupCommit } from './group-commit.js';
 import { entriesOf, ip, linkNames } from './iproute.js';
-import { containerSysctls, type Sysctls } from './sysctls.js';
+import { containerSysctls, type Sysctls, type TcpSettings } from './sysctls.js';
 
 /** Where iproute2 keeps named namespaces: `ip netns` shows them to operators. */
 const directory = '/run/netns';
@@ -34,6 +34,12 @@ export function namespacePath(name: string): string {
  */
 export class Namespaces {
   readonly #removals = new GroupCommit<string>((names) => removeNow(names));
+  readonly #tcp: TcpSettings;
+
+  /** @param tcp what the namespaces do not take from the host */
+  constructor(tcp: TcpSettings) {
+    this.#tcp = tcp;
+  }
 
   /** @throws HostRequirementError when iproute2 is missing */
   async check(): Promise<void> {
@@ -43,7 +49,7 @@ export class Namespaces {
   /** Makes namespaces, the host's side in one call for all of them. All or nothing. */
   async create(attachments: Attachment[], mtu: number): Promise<void> {
     try {
-      const sysctls = await containerSysctls();
+      const sysctls = await containerSysctls(this.#tcp);
       await ip(
         ['-batch', '-'],
         attachments.flatMap((attachment) => hostSide(attachment, mtu)),

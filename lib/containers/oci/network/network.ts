@@ -26,6 +26,7 @@ import { HostPorts } from './host-ports.js';
 import { Namespaces, namespacePath } from './namespaces.js';
 import { PoolNetworks } from './pool-networks.js';
 import { StaticNetworks } from './static-networks.js';
+import type { TcpSettings } from './sysctls.js';
 
 export interface NetworkOptions {
   /** Starts the firewall's program; absent: this process does. */
@@ -48,6 +49,8 @@ export interface NetworkOptions {
   externalIp?: string;
   /** @default the MTU of the interface that has the external address, at most 1500 */
   mtu?: number;
+  /** @default what the host has */
+  tcp?: TcpSettings;
   /** Spare namespaces. 0: none. @default 4 */
   spares?: number;
   /** Stocks are filled when nothing is being started. */
@@ -76,7 +79,7 @@ class VethNetwork implements Network {
   readonly #logger: Logger;
   readonly #policy: FirewallPolicy;
   readonly #firewall: Firewall;
-  readonly #namespaces = new Namespaces();
+  readonly #namespaces: Namespaces;
   readonly #pool: PoolNetworks;
   readonly #statics: StaticNetworks;
   readonly #ports: HostPorts;
@@ -90,6 +93,7 @@ class VethNetwork implements Network {
     this.#options = options;
     this.#firewall = new Firewall(options.launcher);
     this.#logger = options.logger;
+    this.#namespaces = new Namespaces(options.tcp ?? {});
     const { tag, logger } = options;
     const pool = parseCidr(options.pool ?? defaultPool);
     this.#policy = {
@@ -325,11 +329,14 @@ class VethNetwork implements Network {
 }
 
 /** @throws InvalidSpecError naming the option */
-function checkOptions({ tag, mtu, externalIp, dnsServers = [] }: NetworkOptions): void {
+function checkOptions({ tag, mtu, externalIp, dnsServers = [], tcp = {} }: NetworkOptions): void {
   if (!/^[0-9a-f]{1,4}$/.test(tag)) throw new InvalidSpecError(`invalid tag: ${tag}`);
   for (const address of [...dnsServers, ...(externalIp === undefined ? [] : [externalIp])]) parseAddress(address);
   if (mtu !== undefined && !(Number.isInteger(mtu) && mtu >= smallestAllowedMtu && mtu <= largestAllowedMtu)) {
     throw new InvalidSpecError(`mtu: ${mtu} is not within ${smallestAllowedMtu} to ${largestAllowedMtu}`);
+  }
+  for (const [name, value] of Object.entries(tcp)) {
+    if (!(Number.isSafeInteger(value) && value > 0)) throw new InvalidSpecError(`tcp.${name}: ${value}`);
   }
 }
 

@@ -14,6 +14,9 @@ const takenOver = [
   'tcp_retries2',
 ] as const;
 
+/** TCP's patience, for an engine that does not take it from the host. */
+export type TcpSettings = Partial<Record<(typeof takenOver)[number], number>>;
+
 /**
  * The namespaces belong to the host's user namespace, so that nobody in a user namespace of his own has a capability in
  * them: what needs NET_BIND_SERVICE and NET_RAW elsewhere is open to all here.
@@ -23,10 +26,15 @@ const opened: Sysctls = {
   ip_unprivileged_port_start: '0',
 };
 
-/** What a container's namespace is set to (docs/protocol/containers.md §3.2, §4.4). */
-export async function containerSysctls(): Promise<Sysctls> {
+/**
+ * What a container's namespace is set to (docs/protocol/containers.md §3.2, §4.4).
+ *
+ * @param given what is not taken from the host
+ */
+export async function containerSysctls(given: TcpSettings): Promise<Sysctls> {
   const values = await Promise.all(
     takenOver.map(async (name) => [name, (await readFile(`${directory}/${name}`, 'utf8')).trim()] as const),
   );
-  return { ...Object.fromEntries(values), ...opened };
+  const asText = Object.entries(given).map(([name, value]) => [name, String(value)]);
+  return { ...Object.fromEntries([...values, ...asText]), ...opened };
 }

@@ -24,7 +24,7 @@ export function checkNameSettings(settings: NameSettings): void {
   }
   for (const entry of settings.additionalHostEntries) {
     const [address = '', ...names] = entry.split(/[ \t]+/);
-    if (isIP(address) && names.length > 0 && /^[^\n]+\S$/.test(entry)) continue;
+    if (isIP(address) && names.length > 0 && /^[^\r\n]+$/.test(entry)) continue;
     throw new InvalidSpecError(`additionalHostEntries: ${JSON.stringify(entry)} is not an address and its names`);
   }
 }
