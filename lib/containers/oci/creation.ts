@@ -109,6 +109,7 @@ const bundle: Step<Creation> = {
     const { runtimes, tools, cgroups } = host;
     const hostsFile = join(file.directory, 'hosts');
     const resolvConfFile = join(file.directory, 'resolv.conf');
+    const cpuQuota = limits.cpuShares === undefined ? undefined : cgroups.cpuQuota(limits.cpuShares);
     const config = bundleConfig({
       handle,
       rootfs: volume.mountPoint,
@@ -117,6 +118,7 @@ const bundle: Step<Creation> = {
       cgroupsVersion: cgroups.version,
       limitsSwap: cgroups.limitsSwap,
       limits,
+      ...(cpuQuota && { cpuQuota }),
       initProgram: tools.catatonit,
       toolboxProgram: tools.busybox,
       hostsFile,

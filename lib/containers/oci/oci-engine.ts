@@ -39,6 +39,11 @@ export interface OciEngineOptions {
   mtu?: number;
   /** TCP settings of containers, by name below `net.ipv4`. @default what the host has */
   tcp?: TcpSettings;
+  /**
+   * Microseconds of processor time that each CPU share allows in 100,000 (docs/protocol/containers.md §3.7).
+   * @default shares are relative only
+   */
+  cpuQuotaPerShareUs?: number;
   /** Volumes and networks that are kept ready, so that a burst of creates does not wait for them. @default 4 */
   spares?: number;
   /** Containers made at the same time; more wait. @default 2 per processor */
@@ -86,7 +91,11 @@ export function createOciEngine(options: OciEngineOptions): ContainerEngine {
       launcher,
       activity,
       names,
-      cgroups: createCgroups({ tag, logger }),
+      cgroups: createCgroups({
+        tag,
+        ...(options.cpuQuotaPerShareUs !== undefined && { cpuQuotaPerShareUs: options.cpuQuotaPerShareUs }),
+        logger,
+      }),
       logger,
     },
     {
