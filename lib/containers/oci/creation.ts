@@ -73,8 +73,13 @@ const volume: Step<Creation> = {
 
 const network: Step<Creation> = {
   name: 'network',
-  async run({ host, file }) {
-    file.state.network = await host.network.create({ handle: file.state.handle, netIn: [], netOut: [] });
+  async run({ host, spec, file }) {
+    file.state.network = await host.network.create({
+      handle: file.state.handle,
+      ...(spec.network !== undefined && { network: spec.network }),
+      netIn: [],
+      netOut: [],
+    });
   },
   async undo({ host, file }) {
     if (file.state.network) await host.network.release(file.state.network);
@@ -104,6 +109,7 @@ const bundle: Step<Creation> = {
     const { runtimes, tools, cgroups } = host;
     const hostsFile = join(file.directory, 'hosts');
     const resolvConfFile = join(file.directory, 'resolv.conf');
+    const cpuQuota = limits.cpuShares === undefined ? undefined : cgroups.cpuQuota(limits.cpuShares);
     const config = bundleConfig({
       handle,
       rootfs: volume.mountPoint,
@@ -112,6 +118,7 @@ const bundle: Step<Creation> = {
       cgroupsVersion: cgroups.version,
       limitsSwap: cgroups.limitsSwap,
       limits,
+      ...(cpuQuota && { cpuQuota }),
       initProgram: tools.catatonit,
       toolboxProgram: tools.busybox,
       hostsFile,
@@ -123,8 +130,8 @@ const bundle: Step<Creation> = {
     const resolvConf = await readFile('/etc/resolv.conf', 'utf8').catch(() => '');
     // Nobody reads them before the state file says `active`, so they need not appear in one step.
     await Promise.all([
-      writeFile(hostsFile, hostsFileContent(handle, network.containerIp), { mode: 0o644 }),
-      writeFile(resolvConfFile, resolvConfContent(resolvConf, network.hostIp), { mode: 0o644 }),
+      writeFile(hostsFile, hostsFileContent(handle, network.containerIp, host.names), { mode: 0o644 }),
+      writeFile(resolvConfFile, resolvConfContent(resolvConf, network.hostIp, host.names), { mode: 0o644 }),
       writeFile(join(file.directory, 'config.json'), JSON.stringify(config), { mode: 0o600 }),
     ]);
   },

@@ -6,6 +6,7 @@ import type { DepotLayout } from './layout.js';
 import type { MigrationWarmer } from './migration-warmer.js';
 import type { Cgroups, Network, Volumes } from './ports.js';
 import type { RuntimeChoice } from './runtime/choice.js';
+import type { NameSettings } from './runtime/host-files.js';
 import type { OciRuntime } from './runtime/oci-runtime.js';
 import type { StartActivity } from './start-activity.js';
 import type { ContainerShell } from './streams/container-shell.js';
@@ -25,6 +26,8 @@ export interface Host {
   shell: ContainerShell;
   streams: TarStreams;
   activity: StartActivity;
+  /** For the containers' `/etc/hosts` and `/etc/resolv.conf`. */
+  names: NameSettings;
   warmer: MigrationWarmer;
   logger: Logger;
 }

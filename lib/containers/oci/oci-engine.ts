@@ -6,7 +6,9 @@ import type { ContainerEngine } from '../engine.js';
 import { createCgroups } from './cgroups/cgroups.js';
 import { DepotLayout } from './layout.js';
 import { createNetwork } from './network/network.js';
+import type { TcpSettings } from './network/sysctls.js';
 import { OciEngine } from './orchestrator.js';
+import { checkNameSettings, type NameSettings } from './runtime/host-files.js';
 import type { RuntimeName } from './runtime/oci-runtime.js';
 import { StartActivity } from './start-activity.js';
 import { engineTag } from './tag.js';
@@ -27,8 +29,21 @@ export interface OciEngineOptions {
   denyNetworks?: string[];
   /** Containers may connect to the host itself. @default false */
   allowHostAccess?: boolean;
-  /** Name servers on the host that containers may ask all the same. @default none */
+  /** Name servers of containers; they may be asked on the host, too. @default those of the host */
   dnsServers?: string[];
+  /** Name servers that are asked after those. @default none */
+  additionalDnsServers?: string[];
+  /** Lines for the containers' `/etc/hosts`: `10.0.0.9 name`. @default none */
+  additionalHostEntries?: string[];
+  /** Of the containers' links. @default that of the interface with the external address, at most 1500 */
+  mtu?: number;
+  /** TCP settings of containers, by name below `net.ipv4`. @default what the host has */
+  tcp?: TcpSettings;
+  /**
+   * Microseconds of processor time that each CPU share allows in 100,000 (docs/protocol/containers.md §3.7).
+   * @default shares are relative only
+   */
+  cpuQuotaPerShareUs?: number;
   /** Volumes and networks that are kept ready, so that a burst of creates does not wait for them. @default 4 */
   spares?: number;
   /** Containers made at the same time; more wait. @default 2 per processor */
@@ -45,6 +60,12 @@ const addressesPerContainer = 4;
 export function createOciEngine(options: OciEngineOptions): ContainerEngine {
   const layout = new DepotLayout(resolve(options.depotDirectory));
   const { logger, networkPool = defaultNetworkPool, spares = defaultSpares } = options;
+  const names: NameSettings = {
+    dnsServers: options.dnsServers ?? [],
+    additionalDnsServers: options.additionalDnsServers ?? [],
+    additionalHostEntries: options.additionalHostEntries ?? [],
+  };
+  checkNameSettings(names);
   const tag = engineTag(layout.depot);
   const launcher = new Launcher();
   const activity = new StartActivity();
@@ -62,12 +83,19 @@ export function createOciEngine(options: OciEngineOptions): ContainerEngine {
         ...(options.externalIp !== undefined && { externalIp: options.externalIp }),
         ...(options.denyNetworks && { denyNetworks: options.denyNetworks }),
         ...(options.allowHostAccess !== undefined && { allowHostAccess: options.allowHostAccess }),
-        ...(options.dnsServers && { dnsServers: options.dnsServers }),
+        dnsServers: [...names.dnsServers, ...names.additionalDnsServers],
+        ...(options.mtu !== undefined && { mtu: options.mtu }),
+        ...(options.tcp && { tcp: options.tcp }),
         logger,
       }),
       launcher,
       activity,
-      cgroups: createCgroups({ tag, logger }),
+      names,
+      cgroups: createCgroups({
+        tag,
+        ...(options.cpuQuotaPerShareUs !== undefined && { cpuQuotaPerShareUs: options.cpuQuotaPerShareUs }),
+        logger,
+      }),
       logger,
     },
     {

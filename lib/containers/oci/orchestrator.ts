@@ -27,6 +27,7 @@ import type { Cgroups, Network, Volumes } from './ports.js';
 import { recover } from './recovery.js';
 import { releaseHoldings, removeDirectory } from './removal.js';
 import { chooseRuntime } from './runtime/choice.js';
+import type { NameSettings } from './runtime/host-files.js';
 import type { RuntimeName } from './runtime/oci-runtime.js';
 import type { StartActivity } from './start-activity.js';
 import { runStages } from './steps.js';
@@ -42,6 +43,7 @@ export interface OciEngineCollaborators {
   launcher: Launcher;
   /** What stocks are filled beside. */
   activity: StartActivity;
+  names: NameSettings;
   logger: Logger;
 }
 

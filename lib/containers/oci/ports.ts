@@ -57,6 +57,8 @@ export interface Volumes {
 
 export interface NetworkRequest {
   handle: string;
+  /** `a.b.c.d/n` or `a.b.c.d` (docs/protocol/containers.md §3.5); absent or empty: a /30 of the pool. */
+  network?: string;
   netIn: { hostPort?: number; containerPort?: number }[];
   netOut: NetOutRule[];
 }
@@ -120,10 +122,13 @@ export interface Cgroups {
   start(): Promise<void>;
   /** The `cgroupsPath` to put into a bundle for this container. */
   pathFor(handle: string): string;
+  /** The most processor time that goes with so many shares, microseconds; undefined: as much as is free. */
+  cpuQuota(shares: number): { quota: number; period: number } | undefined;
   /** Process ids in the group and all below it. */
   processes(handle: string): Promise<number[]>;
   stats(handle: string): Promise<CgroupStats>;
   oomKills(handle: string): Promise<number>;
+  /** @throws InvalidSpecError when more memory is in use than the new limit allows, and cannot be taken back */
   limit(handle: string, limits: CgroupLimits): Promise<void>;
   /** Sends a signal to every process of the group except the ones given; repeats while new ones appear by fork. */
   signalAll(handle: string, signal: NodeJS.Signals, except: number[]): Promise<void>;

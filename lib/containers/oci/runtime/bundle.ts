@@ -31,6 +31,8 @@ export interface BundleRequest {
   /** Whether memory and swap can be limited together on this kernel. */
   limitsSwap: boolean;
   limits: Limits;
+  /** The most processor time, microseconds. */
+  cpuQuota?: { quota: number; period: number };
   /** Static programs on the host. */
   initProgram: string;
   toolboxProgram: string;
@@ -129,7 +131,7 @@ export function bundleConfig(request: BundleRequest): object {
       ],
       rootfsPropagation: 'private',
       cgroupsPath: request.cgroupsPath,
-      resources: resources(request.limits, request.limitsSwap),
+      resources: resources(request),
       seccomp: request.seccomp,
       maskedPaths,
       readonlyPaths,
@@ -151,14 +153,14 @@ function userMount(mount: BindMount): BundleMount {
   };
 }
 
-function resources(limits: Limits, limitsSwap: boolean): object {
+function resources({ limits, limitsSwap, cpuQuota }: BundleRequest): object {
   const { memoryBytes, cpuShares, maxPids } = limits;
   return {
     devices: [{ allow: false, access: 'rwm' }],
     ...(memoryBytes !== undefined && {
       memory: { limit: memoryBytes, ...(limitsSwap && { swap: memoryBytes }) },
     }),
-    ...(cpuShares !== undefined && { cpu: { shares: cpuShares } }),
+    ...(cpuShares !== undefined && { cpu: { shares: cpuShares, ...cpuQuota } }),
     ...(maxPids !== undefined && { pids: { limit: maxPids } }),
   };
 }
