@@ -86,16 +86,20 @@ export class OutputBuffer {
     }
   }
 
-  /** Gives all output to a process's streams, at their pace; a stream that closes is left out. */
+  /** Gives all output to a process's streams, at their pace; a stream that fails or closes is left out. */
   async copyTo(sinks: Partial<Record<OutputName, Writable | undefined>>, signal: AbortSignal): Promise<void> {
-    for await (const { name, data } of this.read(signal)) {
-      const sink = sinks[name];
-      if (!sink || sink.destroyed || sink.writableEnded || sink.write(data)) continue;
-      await Promise.race([
-        once(sink, 'drain', { signal }),
-        once(sink, 'close', { signal }),
-        once(signal, 'abort', { signal }),
-      ]).catch(() => {});
+    const streams = outputNames.flatMap((name) => sinks[name] ?? []);
+    // Its owner hears of an error, too; here it only must not go unheard.
+    const ignore = () => {};
+    for (const stream of streams) stream.on('error', ignore);
+    try {
+      for await (const { name, data } of this.read(signal)) {
+        const sink = sinks[name];
+        if (!sink || sink.destroyed || sink.writableEnded || sink.write(data)) continue;
+        await writable(sink, signal);
+      }
+    } finally {
+      for (const stream of streams) stream.off('error', ignore);
     }
   }
 
@@ -126,4 +130,12 @@ export class OutputBuffer {
       if (isLast) return undefined;
     }
   }
+}
+
+/** Resolves when the stream takes more, or never will, or nobody cares any more. */
+async function writable(sink: Writable, signal: AbortSignal): Promise<void> {
+  const settled = new AbortController();
+  const either = { signal: AbortSignal.any([signal, settled.signal]) };
+  await Promise.race([once(sink, 'drain', either), once(sink, 'close', either)]).catch(() => {});
+  settled.abort();
 }

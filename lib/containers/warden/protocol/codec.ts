@@ -26,6 +26,8 @@ export interface Envelope {
 }
 
 const root = protobuf.parse(wardenProto).root;
+// Only then does the decoder know which fields are required.
+root.resolveAll();
 const envelopeType = root.lookupType('warden.Message');
 const typeNames = new Map(Object.entries(typeNumbers).map(([name, number]) => [number as number, name as TypeName]));
 
@@ -34,7 +36,7 @@ export function encodeRequest<Name extends RequestName>(type: Name, fields: Requ
   return encode(type, `${type}Request`, fields);
 }
 
-/** The payload of a frame with a response in it. */
+/** The payload of a frame with a response in it; `fields` are the response's of that type. */
 export function encodeResponse<Name extends TypeName>(type: Name, fields: ResponseFields<Name>): Buffer {
   return encode(type, `${type}Response`, fields);
 }
@@ -42,7 +44,6 @@ export function encodeResponse<Name extends TypeName>(type: Name, fields: Respon
 /** @throws UnreadableMessageError */
 export function decodeEnvelope(payload: Buffer): Envelope {
   const { type, payload: content } = readFields(envelopeType, payload, (reason) => new UnreadableMessageError(reason));
-  if (type === undefined || content === undefined) throw new UnreadableMessageError('a message lacks type or payload');
   const name = typeof type === 'number' ? typeNames.get(type) : undefined;
   if (name === undefined) throw new UnreadableMessageError(`there is no message type ${String(type)}`);
   return { type: name, content: content as Buffer };

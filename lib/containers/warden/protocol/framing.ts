@@ -65,7 +65,7 @@ export class FrameParser {
     const end = held.subarray(0, longestLengthLine + separator.length).indexOf(newline);
     const line = held.subarray(0, end < 0 ? longestLengthLine + separator.length : end);
     if (end < 0) {
-      if (!/^\d*\r?$/.test(line.toString('latin1')) || line.length > longestLengthLine + 1) throw badLengthLine();
+      if (!/^(\d{0,10}|\d{1,10}\r)$/.test(line.toString('latin1'))) throw badLengthLine();
       return undefined;
     }
     const digits = line.subarray(0, -1).toString('latin1');

@@ -35,7 +35,9 @@ export type TypeName = keyof typeof typeNumbers;
 /** A type that there are requests of. */
 export type RequestName = Exclude<TypeName, 'Error'>;
 
-const bytes = z.instanceof(Uint8Array).transform((value) => Buffer.from(value.buffer, value.byteOffset, value.length));
+const bytes = z
+  .custom<Uint8Array>((value) => value instanceof Uint8Array, 'must be bytes')
+  .transform((value) => Buffer.from(value.buffer, value.byteOffset, value.length));
 const handle = z.string().min(1);
 const number = z.number();
 const optionalNumber = number.exactOptional();
@@ -79,9 +81,7 @@ export type DiskFields = z.output<typeof diskFields>;
 /** What each request must look like. */
 export const requestSchemas = {
   Create: z.object({
-    bindMounts: z
-      .array(z.object({ srcPath: z.string(), dstPath: z.string(), mode: z.enum(['RO', 'RW']) }))
-      .default([]),
+    bindMounts: z.array(z.object({ srcPath: z.string(), dstPath: z.string(), mode: z.enum(['RO', 'RW']) })).default([]),
     graceTime: optionalNumber,
     handle: z.string().exactOptional(),
     network: z.string().exactOptional(),
