@@ -127,8 +127,14 @@ describe('messages of the Warden protocol', () => {
   });
 
   it('are refused without what they need, naming it', () => {
-    expect(() => decodeRequest('Info', Buffer.alloc(0))).to.throw(InvalidMessageError, 'InfoRequest: handle');
-    expect(() => decodeRequest('Link', bytes('0a0168'))).to.throw(InvalidMessageError, 'LinkRequest: jobId');
+    expect(() => decodeRequest('Info', Buffer.alloc(0))).to.throw(
+      InvalidMessageError,
+      "InfoRequest: missing required 'handle'",
+    );
+    expect(() => decodeRequest('Link', bytes('0a0168'))).to.throw(
+      InvalidMessageError,
+      "LinkRequest: missing required 'jobId'",
+    );
     expect(() => decodeRequest('NetOut', bytes('0a01682807'))).to.throw(InvalidMessageError, 'NetOutRequest: protocol');
     expect(() => decodeRequest('Info', bytes('0a7f68'))).to.throw(InvalidMessageError, 'InfoRequest');
   });

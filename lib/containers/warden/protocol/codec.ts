@@ -85,8 +85,10 @@ function readFields(
   options: protobuf.IConversionOptions = {},
 ): Record<string, unknown> {
   try {
+    // The reader that the library takes for buffers by itself lets strings end early.
+    const decoded = type.decode(new protobuf.Reader(content));
     // 64-bit numbers beyond 2^53 stand for "no limit" wherever they occur; a double is near enough.
-    return type.toObject(type.decode(content), { longs: Number, ...options });
+    return type.toObject(decoded, { longs: Number, ...options });
   } catch (error) {
     throw failure(error instanceof Error ? error.message : String(error));
   }

@@ -18,7 +18,7 @@ export interface InfoSources {
 
 const unlimitedBandwidth = 0xffffffff;
 /** `memory.limit_in_bytes` of a group without a limit. */
-const unlimitedMemory = 9_223_372_036_854_771_712;
+const unlimitedMemory = 2 ** 63 - 4096;
 const nsPerTick = 10_000_000;
 
 /** Fields of `memory.stat` on v1 that are told as they are, also as `total_*`. */

@@ -19,8 +19,9 @@ export class SyslogForwarder {
   }
 
   append(name: OutputName, chunk: Buffer): void {
-    const stdin = (this.#children[name] ??= this.#start(name)).stdin!;
-    if (stdin.writable && stdin.writableLength < longestBacklogBytes) stdin.write(chunk);
+    this.#children[name] ??= this.#start(name);
+    const { stdin } = this.#children[name];
+    if (stdin?.writable && stdin.writableLength < longestBacklogBytes) stdin.write(chunk);
   }
 
   /** The last lines are sent, then the children end. Idempotent. */
