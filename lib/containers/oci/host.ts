@@ -4,7 +4,7 @@ import type { ContainerState } from './container-state.js';
 import type { HostTools } from './host-tools.js';
 import type { DepotLayout } from './layout.js';
 import type { MigrationWarmer } from './migration-warmer.js';
-import type { Cgroups, Network, Volumes } from './ports.js';
+import type { Cgroups, Images, Network, Volumes } from './ports.js';
 import type { RuntimeChoice } from './runtime/choice.js';
 import type { OciRuntime } from './runtime/oci-runtime.js';
 import type { StartActivity } from './start-activity.js';
@@ -18,6 +18,7 @@ export interface Host {
   bootId: string;
   tools: HostTools;
   runtimes: RuntimeChoice;
+  images: Images;
   volumes: Volumes;
   network: Network;
   cgroups: Cgroups;
