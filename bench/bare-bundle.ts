@@ -26,7 +26,7 @@ export class BareBundle {
       string,
     ];
     await Promise.all([upper, work, target].map((path) => mkdir(path)));
-    await mountOverlay({ lower: rootfs, upper, work, target, volatile: true });
+    await mountOverlay({ directory, lower: [rootfs], upper, work, target, volatile: true });
     await runCommand(runtime, ['spec'], { cwd: directory });
     const configFile = join(directory, 'config.json');
     const config = JSON.parse(await readFile(configFile, 'utf8'));

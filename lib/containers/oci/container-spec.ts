@@ -13,12 +13,10 @@ const largestCpuShares = 262_144;
  * @throws InvalidSpecError naming the field
  */
 export function checkContainerSpec(spec: ContainerSpec): void {
-  const { handle, rootfs, graceTimeMs } = spec;
+  const { handle, graceTimeMs } = spec;
   if (handle !== undefined && (!handlePattern.test(handle) || handle === '.' || handle === '..')) {
     throw new InvalidSpecError(`handle: ${JSON.stringify(handle)} must match [A-Za-z0-9_+.-]{1,200}`);
   }
-  if (rootfs === undefined || !isAbsolute(rootfs))
-    throw new InvalidSpecError(`rootfs: ${JSON.stringify(rootfs)} must be an absolute path`);
   spec.bindMounts?.forEach(({ source, destination }, index) => {
     if (!isAbsolute(source)) throw new InvalidSpecError(`bindMounts[${index}].source: must be an absolute path`);
     if (!isAbsolute(destination)) {
@@ -45,6 +43,10 @@ export function checkLimits(limits: Limits): void {
     if (value !== undefined && !(Number.isSafeInteger(value) && value > 0)) {
       throw new InvalidSpecError(`limits.${name}: ${value} is not a positive whole number`);
     }
+  }
+  const scope = limits.disk?.scope;
+  if (scope !== undefined && scope !== 'exclusive' && scope !== 'total') {
+    throw new InvalidSpecError(`limits.disk.scope: ${JSON.stringify(scope)} is neither "exclusive" nor "total"`);
   }
   const { cpuShares } = limits;
   if (cpuShares !== undefined && (cpuShares < smallestCpuShares || cpuShares > largestCpuShares)) {

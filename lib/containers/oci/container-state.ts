@@ -5,13 +5,19 @@ import { writeFileAtomically } from '../../files/atomic-write.js';
 
 const limitsSchema = z.object({
   memoryBytes: z.number().exactOptional(),
-  disk: z.object({ bytes: z.number().exactOptional(), inodes: z.number().exactOptional() }).exactOptional(),
+  disk: z
+    .object({
+      bytes: z.number().exactOptional(),
+      inodes: z.number().exactOptional(),
+      scope: z.enum(['exclusive', 'total']).exactOptional(),
+    })
+    .exactOptional(),
   cpuShares: z.number().exactOptional(),
   maxPids: z.number().exactOptional(),
   bandwidth: z.object({ rate: z.number(), burst: z.number() }).exactOptional(),
 });
 
-const volumeLeaseSchema = z.looseObject({ driver: z.enum(['loop-image', 'none']), mountPoint: z.string() });
+const volumeLeaseSchema = z.looseObject({ driver: z.enum(['loop-image', 'none', 'raw']), mountPoint: z.string() });
 
 const networkLeaseSchema = z.looseObject({
   namespacePath: z.string(),

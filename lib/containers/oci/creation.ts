@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { ContainerSpec } from '../engine.js';
 import { type ContainerState, StateFile } from './container-state.js';
 import { type Host, runtimeOf } from './host.js';
+import type { Image } from './ports.js';
 import { endProcesses, removeDirectory } from './removal.js';
 import { bundleConfig } from './runtime/bundle.js';
 import { hostsFileContent, resolvConfContent } from './runtime/host-files.js';
@@ -12,11 +13,13 @@ import type { Step } from './steps.js';
 export interface Creation {
   host: Host;
   spec: ContainerSpec;
+  /** Whoever began the creation keeps it until the end of it. */
+  image: Image;
   file: StateFile;
 }
 
 /** Begins a creation; nothing is on the disk yet. */
-export function beginCreation(host: Host, handle: string, spec: ContainerSpec): Creation {
+export function beginCreation(host: Host, handle: string, spec: ContainerSpec, image: Image): Creation {
   const state: ContainerState = {
     version: 1,
     handle,
@@ -24,7 +27,7 @@ export function beginCreation(host: Host, handle: string, spec: ContainerSpec): 
     bootId: host.bootId,
     createdAt: Date.now(),
     runtime: host.runtimes.runtime.name,
-    env: spec.env ?? [],
+    env: [...image.env, ...(spec.env ?? [])],
     properties: { ...spec.properties },
     limits: { ...spec.limits },
     graceTimeMs: spec.graceTimeMs ?? 0,
@@ -32,7 +35,7 @@ export function beginCreation(host: Host, handle: string, spec: ContainerSpec): 
     oomKillsSeen: 0,
     endedProcesses: {},
   };
-  return { host, spec, file: new StateFile(host.layout.container(handle), state) };
+  return { host, spec, image, file: new StateFile(host.layout.container(handle), state) };
 }
 
 /** Whatever happens next, start-up finds the directory and removes what was begun. */
@@ -57,12 +60,12 @@ const stateFile: Step<Creation> = {
 
 const volume: Step<Creation> = {
   name: 'volume',
-  async run({ host, spec, file }) {
+  async run({ host, image, file }) {
     const { handle, limits } = file.state;
     file.state.volume = await host.volumes.create({
       handle,
       directory: file.directory,
-      rootfs: spec.rootfs ?? '',
+      image,
       ...limits.disk,
     });
   },

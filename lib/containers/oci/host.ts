@@ -4,7 +4,7 @@ import type { ContainerState } from './container-state.js';
 import type { HostTools } from './host-tools.js';
 import type { DepotLayout } from './layout.js';
 import type { MigrationWarmer } from './migration-warmer.js';
-import type { Cgroups, Network, Volumes } from './ports.js';
+import type { Cgroups, Images, Network, Volumes } from './ports.js';
 import type { RuntimeChoice } from './runtime/choice.js';
 import type { NameSettings } from './runtime/host-files.js';
 import type { OciRuntime } from './runtime/oci-runtime.js';
@@ -19,6 +19,7 @@ export interface Host {
   bootId: string;
   tools: HostTools;
   runtimes: RuntimeChoice;
+  images: Images;
   volumes: Volumes;
   network: Network;
   cgroups: Cgroups;

@@ -52,26 +52,27 @@ export async function listMounts(): Promise<MountPoint[]> {
 /**
  * Mounts an overlay. `volatile` leaves out all syncing, which nobody needs for a layer that does not outlive a reboot:
  * without it an unmount would sync the whole file system of the upper layer.
+ *
+ * Paths may be relative to `directory`: all options together must fit into one page of memory. They have no colon, which
+ * separates layers, and no comma, which separates options.
  */
 export async function mountOverlay(options: {
-  lower: string;
+  directory: string;
+  /** Top first. */
+  lower: string[];
   upper: string;
   work: string;
   target: string;
   volatile: boolean;
 }): Promise<void> {
   const parts = [
-    `lowerdir=${escapeOption(options.lower)}`,
-    `upperdir=${escapeOption(options.upper)}`,
-    `workdir=${escapeOption(options.work)}`,
+    `lowerdir=${options.lower.join(':')}`,
+    `upperdir=${options.upper}`,
+    `workdir=${options.work}`,
     ...(options.volatile ? ['volatile'] : []),
   ];
-  await run('mount', ['-t', 'overlay', 'overlay', '-o', parts.join(','), options.target]);
-}
-
-/** A colon separates overlay layers, a comma mount options. */
-function escapeOption(path: string): string {
-  return path.replace(/[\\:,]/g, (character) => `\\${character}`);
+  const args = ['-t', 'overlay', 'overlay', '-o', parts.join(','), options.target];
+  await runHostProgram('mount', 'mount', args, { cwd: options.directory });
 }
 
 /**

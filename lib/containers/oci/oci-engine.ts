@@ -4,6 +4,7 @@ import type { Logger } from '../../logging/logger.js';
 import { Launcher } from '../../process/launcher.js';
 import type { ContainerEngine } from '../engine.js';
 import { createCgroups } from './cgroups/cgroups.js';
+import { createImages } from './images/images.js';
 import { DepotLayout } from './layout.js';
 import { createNetwork } from './network/network.js';
 import type { TcpSettings } from './network/sysctls.js';
@@ -19,6 +20,14 @@ export interface OciEngineOptions {
   depotDirectory: string;
   /** `auto`: crun if it works on this host, else runc. @default 'auto' */
   runtime?: 'auto' | RuntimeName;
+  /** What containers are made from whose description names no root file system. @default none */
+  defaultRootfs?: string;
+  /** Registry of images that name none (`docker:///repository`). @default 'registry-1.docker.io' */
+  dockerRegistry?: string;
+  /** Registries (`host` or `host:port`) that may be spoken to without TLS. @default none */
+  insecureRegistries?: string[];
+  /** Image layers that no container has are kept up to this size, for the next one. Bytes. @default 10 GiB */
+  keptImageBytes?: number;
   /** CIDR that containers' /30 networks are taken from. @default '10.254.0.0/22' */
   networkPool?: string;
   /** Host ports that are handed out when a request names none. @default 61001, 4534 */
@@ -69,9 +78,18 @@ export function createOciEngine(options: OciEngineOptions): ContainerEngine {
   const tag = engineTag(layout.depot);
   const launcher = new Launcher();
   const activity = new StartActivity();
+  const images = createImages({
+    directory: layout.images,
+    ...(options.defaultRootfs !== undefined && { defaultRootfs: options.defaultRootfs }),
+    ...(options.dockerRegistry !== undefined && { dockerRegistry: options.dockerRegistry }),
+    ...(options.insecureRegistries && { insecureRegistries: options.insecureRegistries }),
+    ...(options.keptImageBytes !== undefined && { keptBytes: options.keptImageBytes }),
+    logger,
+  });
   return new OciEngine(
     {
-      volumes: createVolumes({ directory: layout.volumes, spares, activity, logger }),
+      images,
+      volumes: createVolumes({ directory: layout.volumes, layers: images, spares, activity, logger }),
       network: createNetwork({
         tag,
         launcher,

@@ -23,7 +23,7 @@ import { findHostTools } from './host-tools.js';
 import { DepotLayout } from './layout.js';
 import { MigrationWarmer } from './migration-warmer.js';
 import { mountScratch, unmount } from './mounts.js';
-import type { Cgroups, Network, Volumes } from './ports.js';
+import type { Cgroups, Image, Images, Network, Volumes } from './ports.js';
 import { recover } from './recovery.js';
 import { releaseHoldings, removeDirectory } from './removal.js';
 import { chooseRuntime } from './runtime/choice.js';
@@ -37,6 +37,7 @@ import { Supervisor } from './supervisor/supervisor.js';
 import { Turnstile } from './turnstile.js';
 
 export interface OciEngineCollaborators {
+  images: Images;
   volumes: Volumes;
   network: Network;
   cgroups: Cgroups;
@@ -89,13 +90,13 @@ export class OciEngine implements ContainerEngine {
   }
 
   async start(): Promise<void> {
-    const { volumes, network, cgroups, launcher } = this.#collaborators;
+    const { images, volumes, network, cgroups, launcher } = this.#collaborators;
     const { layout } = this.#settings;
     await mkdir(layout.output, { recursive: true, mode: 0o711 });
     await mountScratch(layout.run);
     const tools = await findHostTools();
     launcher.start();
-    await Promise.all([volumes.start(), network.start(), cgroups.start()]);
+    await Promise.all([images.start(), volumes.start(), network.start(), cgroups.start()]);
     const runtimes = await chooseRuntime({
       wanted: this.#settings.runtime,
       directory: layout.runtimes,
@@ -141,13 +142,15 @@ export class OciEngine implements ContainerEngine {
   async #settle(): Promise<void> {
     this.#isStopping = true;
     clearInterval(this.#timer);
+    const { images, volumes, network } = this.#collaborators;
+    // What waits for an image gives up.
+    await images.stop();
     await Promise.allSettled([...this.#creations.values(), ...this.#endings.values()]);
     await Promise.allSettled(this.#removals.values());
     for (const container of this.#containers.values()) container.letGo();
     this.#host?.supervisor.stop();
     this.#host?.streams.stop();
     await this.#host?.warmer.stop();
-    const { volumes, network } = this.#collaborators;
     await Promise.all([volumes.stop(), network.stop()]);
   }
 
@@ -214,8 +217,18 @@ export class OciEngine implements ContainerEngine {
     await checkBindSources(spec);
     // The last container of this name may still be giving back what it held.
     await this.#removals.get(handle);
+    // Fetching an image may take minutes: no other creation waits for it.
+    const image = await host.images.acquire(spec.rootfs, spec.credentials && { credentials: spec.credentials });
+    try {
+      return await this.#createFrom(host, handle, spec, image);
+    } finally {
+      host.images.release(image.layers);
+    }
+  }
+
+  async #createFrom(host: Host, handle: string, spec: ContainerSpec, image: Image): Promise<OciContainer> {
     return this.#turnstile.pass(async () => {
-      const creation = beginCreation(host, handle, spec);
+      const creation = beginCreation(host, handle, spec, image);
       const onUndoFailure = (step: string, error: unknown) => {
         this.#logger.error('containers.create.undo-failed', { handle, step, ...errorData(error) });
       };
