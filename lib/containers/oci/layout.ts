@@ -6,6 +6,7 @@ import { join } from 'node:path';
  *   <depot>/@run/<handle>/         what lives as long as the containers do: state, bundle, processes (a tmpfs)
  *   <depot>/@run/@runtime/<name>/  the runtimes' own state
  *   <depot>/@output/<handle>/<id>/ kept output of a process
+ *   <depot>/@shifted/<id>/         root file systems with the owners that a user namespace needs
  *   <depot>/@volumes, @network     of the collaborators
  *
  * The small files of a start, some twenty of them, are made and removed all the time and mean nothing after a reboot:
@@ -15,6 +16,7 @@ export class DepotLayout {
   readonly run: string;
   readonly runtimes: string;
   readonly output: string;
+  readonly shifted: string;
   readonly volumes: string;
   readonly network: string;
 
@@ -23,13 +25,19 @@ export class DepotLayout {
     this.run = join(depot, '@run');
     this.runtimes = join(this.run, '@runtime');
     this.output = join(depot, '@output');
+    this.shifted = join(depot, '@shifted');
     this.volumes = join(depot, '@volumes');
     this.network = join(depot, '@network');
   }
 
   /** All of them. */
   get directories(): string[] {
-    return [this.run, this.output, this.volumes, this.network];
+    return [this.run, this.output, this.shifted, this.volumes, this.network];
+  }
+
+  /** Where a container is made to see what works. */
+  get probe(): string {
+    return join(this.run, '@probe');
   }
 
   /** Directory of a container. */

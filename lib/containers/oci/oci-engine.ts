@@ -10,6 +10,7 @@ import { OciEngine } from './orchestrator.js';
 import type { RuntimeName } from './runtime/oci-runtime.js';
 import { StartActivity } from './start-activity.js';
 import { engineTag } from './tag.js';
+import { UserNamespaces } from './users/user-namespaces.js';
 import { createVolumes } from './volumes/volumes.js';
 
 export interface OciEngineOptions {
@@ -33,6 +34,12 @@ export interface OciEngineOptions {
   spares?: number;
   /** Containers made at the same time; more wait. @default 2 per processor */
   maxParallelCreates?: number;
+  /** Unprivileged containers get a user namespace of their own, where the host can make them. @default true */
+  userNamespaces?: boolean;
+  /** Whether privileged containers may be made. @default true */
+  allowPrivileged?: boolean;
+  /** Set-user-id programs and file capabilities lend nothing in unprivileged containers. @default false */
+  noNewPrivileges?: boolean;
   logger: Logger;
 }
 
@@ -48,12 +55,14 @@ export function createOciEngine(options: OciEngineOptions): ContainerEngine {
   const tag = engineTag(layout.depot);
   const launcher = new Launcher();
   const activity = new StartActivity();
+  const userNamespaces = new UserNamespaces();
   return new OciEngine(
     {
       volumes: createVolumes({ directory: layout.volumes, spares, activity, logger }),
       network: createNetwork({
         tag,
         launcher,
+        namespaceOwner: userNamespaces,
         spares,
         activity,
         pool: networkPool,
@@ -66,6 +75,7 @@ export function createOciEngine(options: OciEngineOptions): ContainerEngine {
         logger,
       }),
       launcher,
+      userNamespaces,
       activity,
       cgroups: createCgroups({ tag, logger }),
       logger,
@@ -73,6 +83,9 @@ export function createOciEngine(options: OciEngineOptions): ContainerEngine {
     {
       layout,
       runtime: options.runtime ?? 'auto',
+      userNamespaces: options.userNamespaces ?? true,
+      allowPrivileged: options.allowPrivileged ?? true,
+      noNewPrivileges: options.noNewPrivileges ?? false,
       maxContainers: Math.floor(addressesIn(networkPool) / addressesPerContainer),
       maxParallelCreates: options.maxParallelCreates ?? 2 * availableParallelism(),
     },

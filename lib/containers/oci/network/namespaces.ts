@@ -23,6 +23,15 @@ const goneAfterNamespaceMs = 400;
 const goneAfterDeletionMs = 5_000;
 const pollMs = 5;
 
+/**
+ * Makes network namespaces that belong to somebody else than the host: to the user namespace of the container they are
+ * for. The process that it names keeps a new one until it has a file of its own here; undefined: the host may own it.
+ */
+export interface NamespaceOwner {
+  open(name: string): Promise<number | undefined>;
+  close(name: string): void;
+}
+
 /** Path of the file that a container's process joins. */
 export function namespacePath(name: string): string {
   return `${directory}/${name}`;
@@ -34,7 +43,10 @@ export function namespacePath(name: string): string {
  * and to delete. What a bridge gives, several containers on one subnet, this engine does not offer.
  */
 export class Namespaces {
-  readonly #removals = new GroupCommit<string>((names) => removeNow(names));
+  readonly #removals = new GroupCommit<string>((names) => this.#removeNow(names));
+
+  /** @param owner absent: new namespaces belong to the host */
+  constructor(private readonly owner?: NamespaceOwner) {}
 
   /** @throws HostRequirementError when iproute2 is missing */
   async check(): Promise<void> {
@@ -44,11 +56,15 @@ export class Namespaces {
   /** Makes namespaces, the host's side in one call for all of them. All or nothing. */
   async create(specs: NamespaceSpec[]): Promise<void> {
     try {
-      await ip(['-batch', '-'], specs.flatMap(hostSide));
+      const keepers = await Promise.all(specs.map(({ name }) => this.owner?.open(name)));
+      await ip(
+        ['-batch', '-'],
+        specs.flatMap((spec, index) => hostSide(spec, keepers[index])),
+      );
       await Promise.all(specs.map(configureHostLink));
       await Promise.all(specs.map((spec) => ip(['-n', spec.name, '-batch', '-'], containerSide(spec))));
     } catch (error) {
-      await removeNow(specs.map((spec) => spec.name));
+      await this.#removeNow(specs.map((spec) => spec.name));
       throw error;
     }
   }
@@ -81,6 +97,11 @@ export class Namespaces {
     ]);
   }
 
+  async #removeNow(names: string[]): Promise<void> {
+    for (const name of names) this.owner?.close(name);
+    await removeNow(names);
+  }
+
   /** Takes away the mount that iproute2 leaves at its directory, when no namespace of anybody is left in it. */
   async removeEmptyDirectory(): Promise<void> {
     if ((await entries(directory)).length > 0) return;
@@ -88,9 +109,9 @@ export class Namespaces {
   }
 }
 
-function hostSide({ name, subnet, mtu }: NamespaceSpec): string[] {
+function hostSide({ name, subnet, mtu }: NamespaceSpec, keeper: number | undefined): string[] {
   return [
-    `netns add ${name}`,
+    keeper === undefined ? `netns add ${name}` : `netns attach ${name} ${keeper}`,
     `link add ${name} mtu ${mtu} type veth peer name ${containerInterface} mtu ${mtu} netns ${name}`,
     `addr add ${subnet.hostIp}/${subnetPrefixLength} dev ${name}`,
     `link set ${name} up`,

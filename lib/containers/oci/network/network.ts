@@ -23,7 +23,7 @@ import {
   type Route,
   readRoutes,
 } from './host.js';
-import { Namespaces, namespacePath } from './namespaces.js';
+import { type NamespaceOwner, Namespaces, namespacePath } from './namespaces.js';
 import { PortPool } from './port-pool.js';
 import {
   commonRules,
@@ -61,6 +61,8 @@ export interface NetworkOptions {
   externalIp?: string;
   /** @default the MTU of the default route's interface, at most 1500 */
   mtu?: number;
+  /** Makes the namespaces. @default the host */
+  namespaceOwner?: NamespaceOwner;
   /** Spare namespaces. 0: none. @default 4 */
   spares?: number;
   /** Stocks are filled when nothing is being started. */
@@ -105,7 +107,7 @@ class VethNetwork implements Network {
   readonly #pool: Cidr;
   readonly #subnets: SubnetPool;
   readonly #firewall: Firewall;
-  readonly #namespaces = new Namespaces();
+  readonly #namespaces: Namespaces;
   readonly #spares: WarmPool<Prepared>;
   /** Names that this process is making, keeps as spares or has handed out; `reclaim` spares them. */
   readonly #known = new Set<string>();
@@ -120,6 +122,7 @@ class VethNetwork implements Network {
   constructor(options: NetworkOptions) {
     if (!/^[0-9a-f]{1,4}$/.test(options.tag)) throw new InvalidSpecError(`invalid tag: ${options.tag}`);
     this.#options = options;
+    this.#namespaces = new Namespaces(options.namespaceOwner);
     this.#firewall = new Firewall(options.launcher);
     this.#logger = options.logger;
     this.#pool = parseCidr(options.pool ?? defaultPool);
