@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
@@ -85,6 +85,8 @@ export function describeEngineContract(name: string, options: EngineContractOpti
     before(async () => {
       subject = await options.makeSubject();
       scratch = await mkdtemp(join(tmpdir(), 'contract-'));
+      // Root in a container is nobody outside.
+      await chmod(scratch, 0o777);
     });
 
     after(async () => {

@@ -54,6 +54,9 @@ const stateSchema = z.object({
   /** Milliseconds since the epoch. */
   createdAt: z.number(),
   runtime: z.enum(['crun', 'runc']),
+  isPrivileged: z.boolean().default(false),
+  /** Whether root inside is somebody else outside. */
+  hasUserNamespace: z.boolean().default(false),
   env: z.array(z.string()),
   properties: z.record(z.string(), z.string()),
   limits: limitsSchema,

@@ -20,7 +20,7 @@ import { ProcessIdInUseError, UnknownHandleError, UnknownProcessError, UnknownPr
 import { checkLimits } from './container-spec.js';
 import type { ContainerState, StateFile } from './container-state.js';
 import { GraceTimer } from './grace-timer.js';
-import { type Host, runtimeOf } from './host.js';
+import { confinementOf, type Host, runtimeCommandOf } from './host.js';
 import type { NetworkLease } from './ports.js';
 import { endProcesses } from './removal.js';
 import { checkProcessSpec, describeProcess } from './supervisor/process-spec.js';
@@ -326,7 +326,7 @@ export class OciContainer implements Container {
   #asSupervised(): SupervisedContainer {
     return {
       handle: this.handle,
-      runtime: runtimeOf(this.#host, this.#state),
+      runtime: runtimeCommandOf(this.#host, this.#state),
       processesDirectory: this.#processesDirectory,
       outputDirectory: this.#host.layout.outputOf(this.handle),
       beforeExit: async (exitStatus) => {
@@ -351,7 +351,10 @@ export class OciContainer implements Container {
     return this.#host.supervisor.run(
       this.#asSupervised(),
       id,
-      describeProcess(spec, account, directory, this.#state.env),
+      describeProcess(spec, account, directory, {
+        env: this.#state.env,
+        confinement: confinementOf(this.#host, this.#state),
+      }),
       {
         hasStdin: io.stdin !== undefined,
         hasTty: spec.tty !== undefined,

@@ -5,13 +5,18 @@ import type { HostTools } from './host-tools.js';
 import type { DepotLayout } from './layout.js';
 import type { MigrationWarmer } from './migration-warmer.js';
 import type { Cgroups, Images, Network, Volumes } from './ports.js';
+import type { ReachableDepot } from './reachable-depot.js';
+import type { Confinement } from './runtime/bundle.js';
 import type { RuntimeChoice } from './runtime/choice.js';
 import type { NameSettings } from './runtime/host-files.js';
 import type { OciRuntime } from './runtime/oci-runtime.js';
+import { type RuntimeCommand, withOwnStreams } from './runtime/runtime-command.js';
 import type { StartActivity } from './start-activity.js';
 import type { ContainerShell } from './streams/container-shell.js';
 import type { TarStreams } from './streams/tar-streams.js';
 import type { Supervisor } from './supervisor/supervisor.js';
+import { rootOutside } from './users/id-map.js';
+import type { UserNamespaces } from './users/user-namespaces.js';
 
 /** What a started engine works with: the collaborators, and what was found out about this host. */
 export interface Host {
@@ -20,6 +25,10 @@ export interface Host {
   tools: HostTools;
   runtimes: RuntimeChoice;
   images: Images;
+  userNamespaces: UserNamespaces;
+  depot: ReachableDepot;
+  /** Programs in unprivileged containers cannot gain capabilities. */
+  noNewPrivileges: boolean;
   volumes: Volumes;
   network: Network;
   cgroups: Cgroups;
@@ -33,6 +42,13 @@ export interface Host {
   logger: Logger;
 }
 
+/** What the processes of a container are confined by. */
+export function confinementOf(host: Host, state: Pick<ContainerState, 'isPrivileged'>): Confinement {
+  const { isPrivileged } = state;
+  const { runtimes, noNewPrivileges } = host;
+  return { ...runtimes.confinement, isPrivileged, noNewPrivileges: noNewPrivileges && !isPrivileged };
+}
+
 /**
  * The runtime that made a container.
  *
@@ -44,4 +60,10 @@ export function runtimeOf(host: Host, state: ContainerState): OciRuntime {
   throw new HostRequirementError(
     `container ${state.handle} was made with ${state.runtime}: run apt-get install ${state.runtime}`,
   );
+}
+
+/** How processes are started in a container, by the runtime that made it. */
+export function runtimeCommandOf(host: Host, state: ContainerState): RuntimeCommand {
+  const owner = state.hasUserNamespace ? rootOutside : undefined;
+  return withOwnStreams(runtimeOf(host, state), host.tools.busybox, owner);
 }

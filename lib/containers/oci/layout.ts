@@ -35,6 +35,11 @@ export class DepotLayout {
     return [this.run, this.output, this.images, this.volumes, this.network];
   }
 
+  /** Where a container is made to see what works. */
+  get probe(): string {
+    return join(this.run, '@probe');
+  }
+
   /** Directory of a container. */
   container(handle: string): string {
     return join(this.run, handle);

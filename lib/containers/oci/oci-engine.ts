@@ -13,6 +13,7 @@ import { checkNameSettings, type NameSettings } from './runtime/host-files.js';
 import type { RuntimeName } from './runtime/oci-runtime.js';
 import { StartActivity } from './start-activity.js';
 import { engineTag } from './tag.js';
+import { UserNamespaces } from './users/user-namespaces.js';
 import { createVolumes } from './volumes/volumes.js';
 
 export interface OciEngineOptions {
@@ -57,6 +58,12 @@ export interface OciEngineOptions {
   spares?: number;
   /** Containers made at the same time; more wait. @default 2 per processor */
   maxParallelCreates?: number;
+  /** Unprivileged containers get a user namespace of their own, where the host can make them. @default true */
+  userNamespaces?: boolean;
+  /** Whether privileged containers may be made. @default true */
+  allowPrivileged?: boolean;
+  /** Set-user-id programs and file capabilities lend nothing in unprivileged containers. @default false */
+  noNewPrivileges?: boolean;
   logger: Logger;
 }
 
@@ -86,6 +93,7 @@ export function createOciEngine(options: OciEngineOptions): ContainerEngine {
     ...(options.keptImageBytes !== undefined && { keptBytes: options.keptImageBytes }),
     logger,
   });
+  const userNamespaces = new UserNamespaces();
   return new OciEngine(
     {
       images,
@@ -93,6 +101,7 @@ export function createOciEngine(options: OciEngineOptions): ContainerEngine {
       network: createNetwork({
         tag,
         launcher,
+        namespaceOwner: userNamespaces,
         spares,
         activity,
         pool: networkPool,
@@ -107,6 +116,7 @@ export function createOciEngine(options: OciEngineOptions): ContainerEngine {
         logger,
       }),
       launcher,
+      userNamespaces,
       activity,
       names,
       cgroups: createCgroups({
@@ -119,6 +129,9 @@ export function createOciEngine(options: OciEngineOptions): ContainerEngine {
     {
       layout,
       runtime: options.runtime ?? 'auto',
+      userNamespaces: options.userNamespaces ?? true,
+      allowPrivileged: options.allowPrivileged ?? true,
+      noNewPrivileges: options.noNewPrivileges ?? false,
       maxContainers: Math.floor(addressesIn(networkPool) / addressesPerContainer),
       maxParallelCreates: options.maxParallelCreates ?? 2 * availableParallelism(),
     },

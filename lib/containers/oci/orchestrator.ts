@@ -13,17 +13,18 @@ import type {
   ContainerSpec,
   Properties,
 } from '../engine.js';
-import { HandleInUseError, UnknownHandleError } from '../errors.js';
+import { HandleInUseError, InvalidSpecError, UnknownHandleError } from '../errors.js';
 import { OciContainer } from './container.js';
 import { checkBindSources, checkContainerSpec } from './container-spec.js';
 import { readBootId, type StateFile } from './container-state.js';
-import { beginCreation, creationStages } from './creation.js';
+import { beginCreation, creationStages, hasUserNamespace } from './creation.js';
 import type { Host } from './host.js';
 import { findHostTools } from './host-tools.js';
 import { DepotLayout } from './layout.js';
 import { MigrationWarmer } from './migration-warmer.js';
 import { mountScratch, unmount } from './mounts.js';
 import type { Cgroups, Image, Images, Network, Volumes } from './ports.js';
+import { ReachableDepot } from './reachable-depot.js';
 import { recover } from './recovery.js';
 import { releaseHoldings, removeDirectory } from './removal.js';
 import { chooseRuntime } from './runtime/choice.js';
@@ -35,6 +36,7 @@ import { ContainerShell } from './streams/container-shell.js';
 import { TarStreams } from './streams/tar-streams.js';
 import { Supervisor } from './supervisor/supervisor.js';
 import { Turnstile } from './turnstile.js';
+import type { UserNamespaces } from './users/user-namespaces.js';
 
 export interface OciEngineCollaborators {
   images: Images;
@@ -42,6 +44,7 @@ export interface OciEngineCollaborators {
   network: Network;
   cgroups: Cgroups;
   launcher: Launcher;
+  userNamespaces: UserNamespaces;
   /** What stocks are filled beside. */
   activity: StartActivity;
   names: NameSettings;
@@ -53,6 +56,11 @@ export interface OciEngineSettings {
   runtime: 'auto' | RuntimeName;
   /** How many containers the network pool has room for. */
   maxContainers: number;
+  /** Whether unprivileged containers get a user namespace, where the host can make them. */
+  userNamespaces: boolean;
+  allowPrivileged: boolean;
+  /** Programs in unprivileged containers cannot gain capabilities. */
+  noNewPrivileges: boolean;
   /** @default 2 per processor */
   maxParallelCreates?: number;
 }
@@ -90,16 +98,22 @@ export class OciEngine implements ContainerEngine {
   }
 
   async start(): Promise<void> {
-    const { images, volumes, network, cgroups, launcher } = this.#collaborators;
+    const { images, volumes, network, cgroups, launcher, userNamespaces } = this.#collaborators;
     const { layout } = this.#settings;
     await mkdir(layout.output, { recursive: true, mode: 0o711 });
+    // Before anything is mounted below it.
+    const depot = await ReachableDepot.prepare(layout.depot);
     await mountScratch(layout.run);
     const tools = await findHostTools();
     launcher.start();
+    // Before the first network is made, which belongs to one.
+    const hasUserNamespaces = await this.#enableUserNamespaces();
     await Promise.all([images.start(), volumes.start(), network.start(), cgroups.start()]);
     const runtimes = await chooseRuntime({
       wanted: this.#settings.runtime,
       directory: layout.runtimes,
+      probeDirectory: depot.pathOf(layout.probe),
+      ...(hasUserNamespaces && { userNamespaces }),
       tools,
       cgroups,
       launcher,
@@ -113,6 +127,8 @@ export class OciEngine implements ContainerEngine {
       bootId: await readBootId(),
       tools,
       runtimes,
+      depot,
+      noNewPrivileges: this.#settings.noNewPrivileges,
       supervisor,
       shell,
       streams: new TarStreams({ shell }),
@@ -142,7 +158,7 @@ export class OciEngine implements ContainerEngine {
   async #settle(): Promise<void> {
     this.#isStopping = true;
     clearInterval(this.#timer);
-    const { images, volumes, network } = this.#collaborators;
+    const { images, volumes, network, userNamespaces } = this.#collaborators;
     // What waits for an image gives up.
     await images.stop();
     await Promise.allSettled([...this.#creations.values(), ...this.#endings.values()]);
@@ -152,6 +168,7 @@ export class OciEngine implements ContainerEngine {
     this.#host?.streams.stop();
     await this.#host?.warmer.stop();
     await Promise.all([volumes.stop(), network.stop()]);
+    await userNamespaces.stop();
   }
 
   async #giveBack(): Promise<void> {
@@ -160,6 +177,7 @@ export class OciEngine implements ContainerEngine {
     const { network, cgroups } = this.#collaborators;
     await Promise.all([network.teardown(), cgroups.teardown()]);
     await unmount([layout.run]);
+    await this.#host?.depot.release();
     await Promise.all(layout.directories.map((directory) => rm(directory, { recursive: true, force: true })));
     // It may be a mount point, or hold what another program has put there.
     await rmdir(layout.depot).catch(() => {});
@@ -168,6 +186,9 @@ export class OciEngine implements ContainerEngine {
   async create(spec: ContainerSpec): Promise<Container> {
     const host = this.#started();
     checkContainerSpec(spec);
+    if (spec.privileged && !this.#settings.allowPrivileged) {
+      throw new InvalidSpecError('privileged container creation is disabled');
+    }
     const handle = spec.handle ?? randomUUID();
     if (this.#containers.has(handle) || this.#creations.has(handle)) throw new HandleInUseError(handle);
     const creation = this.#create(host, handle, spec);
@@ -218,7 +239,10 @@ export class OciEngine implements ContainerEngine {
     // The last container of this name may still be giving back what it held.
     await this.#removals.get(handle);
     // Fetching an image may take minutes: no other creation waits for it.
-    const image = await host.images.acquire(spec.rootfs, spec.credentials && { credentials: spec.credentials });
+    const image = await host.images.acquire(spec.rootfs, {
+      ownership: hasUserNamespace(host, spec) ? 'shifted' : 'real',
+      ...(spec.credentials && { credentials: spec.credentials }),
+    });
     try {
       return await this.#createFrom(host, handle, spec, image);
     } finally {
@@ -261,6 +285,18 @@ export class OciEngine implements ContainerEngine {
       }
     } finally {
       this.#removals.delete(handle);
+    }
+  }
+
+  /** A host that cannot make them still runs containers, less well isolated. */
+  async #enableUserNamespaces(): Promise<boolean> {
+    if (!this.#settings.userNamespaces) return false;
+    try {
+      await this.#collaborators.userNamespaces.enable();
+      return true;
+    } catch (error) {
+      this.#logger.warn('containers.user-namespaces.unusable', errorData(error));
+      return false;
     }
   }
 

@@ -21,6 +21,14 @@ const pollMs = 5;
 /** Sets sysctls of the namespace it runs in (pairs of name and value), then becomes `ip`. */
 const configureScript =
   'while [ $# -gt 0 ]; do echo "$2" > "/proc/sys/net/ipv4/$1" || exit 1; shift 2; done; exec ip -batch -';
+/**
+ * Makes network namespaces that belong to somebody else than the host: to the user namespace of the container they are
+ * for. The process that it names keeps a new one until it has a file of its own here; undefined: the host may own it.
+ */
+export interface NamespaceOwner {
+  open(name: string): Promise<number | undefined>;
+  close(name: string): void;
+}
 
 /** Path of the file that a container's process joins. */
 export function namespacePath(name: string): string {
@@ -33,11 +41,17 @@ export function namespacePath(name: string): string {
  * is a port of the subnet's bridge (`bridges.ts`).
  */
 export class Namespaces {
-  readonly #removals = new GroupCommit<string>((names) => removeNow(names));
+  readonly #removals = new GroupCommit<string>((names) => this.#removeNow(names));
   readonly #tcp: TcpSettings;
 
-  /** @param tcp what the namespaces do not take from the host */
-  constructor(tcp: TcpSettings) {
+  /**
+   * @param tcp what the namespaces do not take from the host
+   * @param owner absent: new namespaces belong to the host
+   */
+  constructor(
+    tcp: TcpSettings,
+    private readonly owner?: NamespaceOwner,
+  ) {
     this.#tcp = tcp;
   }
 
@@ -49,15 +63,18 @@ export class Namespaces {
   /** Makes namespaces, the host's side in one call for all of them. All or nothing. */
   async create(attachments: Attachment[], mtu: number): Promise<void> {
     try {
-      const sysctls = await containerSysctls(this.#tcp);
+      const [sysctls, keepers] = await Promise.all([
+        containerSysctls(this.#tcp),
+        Promise.all(attachments.map(({ name }) => this.owner?.open(name))),
+      ]);
       await ip(
         ['-batch', '-'],
-        attachments.flatMap((attachment) => hostSide(attachment, mtu)),
+        attachments.flatMap((attachment, index) => hostSide(attachment, mtu, keepers[index])),
       );
       await Promise.all(attachments.map(({ name }) => configureHostLink(name)));
       await Promise.all(attachments.map((attachment) => configureInside(attachment, sysctls)));
     } catch (error) {
-      await removeNow(attachments.map(({ name }) => name));
+      await this.#removeNow(attachments.map(({ name }) => name));
       throw error;
     }
   }
@@ -81,6 +98,11 @@ export class Namespaces {
     return links.includes(name) && (bridge === undefined || links.includes(bridge));
   }
 
+  async #removeNow(names: string[]): Promise<void> {
+    for (const name of names) this.owner?.close(name);
+    await removeNow(names);
+  }
+
   /** Takes away the mount that iproute2 leaves at its directory, when no namespace of anybody is left in it. */
   async removeEmptyDirectory(): Promise<void> {
     if ((await entriesOf(directory)).length > 0) return;
@@ -102,14 +124,15 @@ export async function configureHostLink(name: string): Promise<void> {
   ]);
 }
 
-function hostSide({ name, hostIp, prefixLength, bridge }: Attachment, mtu: number): string[] {
+function hostSide(attachment: Attachment, mtu: number, keeper: number | undefined): string[] {
+  const { name, hostIp, prefixLength, bridge } = attachment;
   const place =
     bridge === undefined
       ? [`addr add ${hostIp}/${prefixLength} dev ${name}`]
       : // Where the host filters bridged packets a container's own mapped port leads back out where it came in.
         [`link set ${name} master ${bridge}`, `link set ${name} type bridge_slave hairpin on`];
   return [
-    `netns add ${name}`,
+    keeper === undefined ? `netns add ${name}` : `netns attach ${name} ${keeper}`,
     `link add ${name} mtu ${mtu} type veth peer name ${containerInterface} mtu ${mtu} netns ${name}`,
     ...place,
     `link set ${name} up`,

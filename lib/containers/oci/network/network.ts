@@ -23,7 +23,7 @@ import {
 } from './firewall/rules.js';
 import { addressOf, defaultInterface, enableForwarding, interfaceWith, mtuOf, type Route, readRoutes } from './host.js';
 import { HostPorts } from './host-ports.js';
-import { Namespaces, namespacePath } from './namespaces.js';
+import { type NamespaceOwner, Namespaces, namespacePath } from './namespaces.js';
 import { PoolNetworks } from './pool-networks.js';
 import { StaticNetworks } from './static-networks.js';
 import type { TcpSettings } from './sysctls.js';
@@ -51,6 +51,8 @@ export interface NetworkOptions {
   mtu?: number;
   /** @default what the host has */
   tcp?: TcpSettings;
+  /** Makes the namespaces. @default the host */
+  namespaceOwner?: NamespaceOwner;
   /** Spare namespaces. 0: none. @default 4 */
   spares?: number;
   /** Stocks are filled when nothing is being started. */
@@ -93,7 +95,7 @@ class VethNetwork implements Network {
     this.#options = options;
     this.#firewall = new Firewall(options.launcher);
     this.#logger = options.logger;
-    this.#namespaces = new Namespaces(options.tcp ?? {});
+    this.#namespaces = new Namespaces(options.tcp ?? {}, options.namespaceOwner);
     const { tag, logger } = options;
     const pool = parseCidr(options.pool ?? defaultPool);
     this.#policy = {

@@ -1,4 +1,5 @@
 import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process';
+import { readlinkSync } from 'node:fs';
 import { lstat } from 'node:fs/promises';
 import { dirname, relative } from 'node:path';
 import { resolveBeneath } from '../../../files/beneath.js';
@@ -9,8 +10,9 @@ import { rootOf } from '../users/container-files.js';
 
 /**
  * Runs a static toolbox (busybox) of the host inside a container's mount namespace, so that its root is the
- * container's and no link can lead out of it. The toolbox is in none of the container's other namespaces nor in its
- * control group: processes of the container cannot see it, and no limit of theirs stops it.
+ * container's and no link can lead out of it, and inside its user namespace, so that its root is nobody outside. The
+ * toolbox is in none of the container's other namespaces nor in its control group: processes of the container cannot
+ * see it, and no limit of theirs stops it.
  */
 export class ContainerShell {
   /** @param nsenter absolute path */
@@ -26,7 +28,8 @@ export class ContainerShell {
     return spawn(
       this.nsenter,
       [
-        ...['--target', String(init.pid), '--mount', '--setuid', String(account.uid), '--setgid', String(account.gid)],
+        ...['--target', String(init.pid), '--mount', ...(hasUserNamespace(init) ? ['--user'] : [])],
+        ...['--setuid', String(account.uid), '--setgid', String(account.gid)],
         ...['--', toolboxPathInContainer, ...applet],
       ],
       { stdio, cwd: '/', env: { PATH: '/bin', LC_ALL: 'C' } },
@@ -50,6 +53,11 @@ export class ContainerShell {
     );
     await succeeded(shell, `cannot create directory ${path}`);
   }
+}
+
+/** The kernel refuses to enter a user namespace that one is in already. */
+function hasUserNamespace(init: ProcessIdentity): boolean {
+  return readlinkSync(`/proc/${init.pid}/ns/user`) !== readlinkSync('/proc/self/ns/user');
 }
 
 /** Resolves when a child ended with status 0. @throws with what it said on its error output */

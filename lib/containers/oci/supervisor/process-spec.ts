@@ -1,5 +1,6 @@
 import type { ProcessSpec, RlimitSpec } from '../../engine.js';
 import { InvalidSpecError } from '../../errors.js';
+import type { Confinement } from '../runtime/bundle.js';
 import { capabilitiesFor } from '../runtime/capabilities.js';
 import type { OciProcess } from '../runtime/process.js';
 import type { Account } from '../users/accounts.js';
@@ -47,20 +48,21 @@ export function describeProcess(
   spec: ProcessSpec,
   account: Account,
   directory: string,
-  containerEnv: string[],
+  container: { env: string[]; confinement: Omit<Confinement, 'seccomp'> },
 ): OciProcess {
   const { tty } = spec;
+  const { isPrivileged, noNewPrivileges, capabilities: available } = container.confinement;
   const { uid, gid, additionalGids } = account;
   return {
     terminal: tty !== undefined,
     ...(tty && { consoleSize: { height: tty.rows ?? defaultTty.rows, width: tty.columns ?? defaultTty.columns } }),
     user: { uid, gid, ...(additionalGids.length > 0 && { additionalGids }) },
     args: [spec.path, ...(spec.args ?? [])],
-    env: environment(spec, account, containerEnv),
+    env: environment(spec, account, container.env),
     cwd: directory,
-    capabilities: capabilitiesFor(uid),
+    capabilities: capabilitiesFor({ uid, isPrivileged, available }),
     ...(spec.rlimits && { rlimits: resourceLimits(spec.rlimits) }),
-    noNewPrivileges: false,
+    noNewPrivileges: noNewPrivileges && !isPrivileged,
   };
 }
 

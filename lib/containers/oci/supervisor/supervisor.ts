@@ -9,8 +9,8 @@ import {
 } from '../../../process/identity.js';
 import type { Launcher } from '../../../process/launcher.js';
 import { waitUntil } from '../../../process/wait.js';
-import type { OciRuntime } from '../runtime/oci-runtime.js';
 import type { OciProcess } from '../runtime/process.js';
+import type { RuntimeCommand } from '../runtime/runtime-command.js';
 import { explainStartFailure, findConmon, ProcessStartError, startUnderConmon } from './conmon.js';
 import { listProcessIds, ProcessDirectory, type ProcessTraits } from './process-directory.js';
 import { SupervisedProcess } from './supervised-process.js';
@@ -38,7 +38,7 @@ export interface ProcessDirectories {
 
 /** The container whose processes are meant. */
 export interface SupervisedContainer extends ProcessDirectories {
-  runtime: OciRuntime;
+  runtime: RuntimeCommand;
   /** Called with the exit status of a process before anyone else learns it. */
   beforeExit: (exitStatus: number) => Promise<void>;
 }

@@ -1,0 +1,81 @@
+import { realpath } from 'node:fs/promises';
+import { join, relative } from 'node:path';
+import { isBeneath } from '../../../files/beneath.js';
+import type { BindMount } from '../../engine.js';
+import { type FlaggedMount, listMounts } from '../mounts.js';
+
+/** A mount of the OCI runtime specification. */
+export interface BundleMount {
+  destination: string;
+  type: string;
+  source: string;
+  options: string[];
+}
+
+/** What every root file system gets from the kernel (docs/protocol/containers.md §3.2). */
+export const kernelMounts: BundleMount[] = [
+  { destination: '/proc', type: 'proc', source: 'proc', options: ['nosuid', 'noexec', 'nodev'] },
+  { destination: '/dev', type: 'tmpfs', source: 'tmpfs', options: ['nosuid', 'noexec', 'strictatime', 'mode=755'] },
+  {
+    destination: '/dev/pts',
+    type: 'devpts',
+    source: 'devpts',
+    options: ['nosuid', 'noexec', 'newinstance', 'gid=5', 'ptmxmode=0666', 'mode=0620'],
+  },
+  {
+    destination: '/dev/shm',
+    type: 'tmpfs',
+    source: 'shm',
+    options: ['nosuid', 'noexec', 'nodev', 'mode=1777'],
+  },
+  { destination: '/dev/mqueue', type: 'mqueue', source: 'mqueue', options: ['nosuid', 'noexec', 'nodev'] },
+  { destination: '/sys', type: 'sysfs', source: 'sysfs', options: ['nosuid', 'noexec', 'nodev', 'ro'] },
+];
+
+/** Lets programs read their limits; on cgroup v2 the view would show the host's groups. */
+export const cgroupMount: BundleMount = {
+  destination: '/sys/fs/cgroup',
+  type: 'cgroup',
+  source: 'cgroup',
+  options: ['ro', 'nosuid', 'noexec', 'nodev'],
+};
+
+/** A file of the host in the place of another one. */
+export function fileMount(source: string, destination: string, mode: 'ro' | 'rw'): BundleMount {
+  return { destination, type: 'bind', source, options: ['bind', mode] };
+}
+
+/** Flags that a user namespace must not take away from what it is given. */
+const keptFlags = ['nosuid', 'nodev', 'noexec', 'noatime', 'nodiratime', 'relatime'];
+
+/**
+ * Bind mounts that a client asks for, as usable as their sources are on the host or read-only throughout. What is
+ * mounted below a source is mounted again by itself: runtimes differ in what they do of it in a user namespace. Each
+ * keeps the flags of the mount that it comes from (docs/protocol/containers.md §3.6).
+ */
+export async function userMounts(bindMounts: BindMount[]): Promise<BundleMount[]> {
+  if (bindMounts.length === 0) return [];
+  const mounted = await listMounts();
+  const expanded = await Promise.all(
+    bindMounts.map(async ({ source, destination, mode }) => {
+      const path = await realpath(source);
+      const below = mounted.filter((mount) => mount.path !== path && isBeneath(path, mount.path));
+      const nested = [...new Set(below.map((mount) => mount.path))];
+      return [path, ...nested].map((origin) => ({
+        destination: join(destination, relative(path, origin)),
+        type: 'bind',
+        source: origin,
+        options: ['rbind', mode, ...flagsOf(origin, mounted)],
+      }));
+    }),
+  );
+  return expanded.flat();
+}
+
+/** Of mounts at one place the last one counts. */
+function flagsOf(path: string, mounted: FlaggedMount[]): string[] {
+  const mount = mounted
+    .filter((candidate) => isBeneath(candidate.path, path))
+    .reduce((best, candidate) => (candidate.path.length >= best.path.length ? candidate : best));
+  return keptFlags.filter((flag) => mount.flags.includes(flag));
+}
