@@ -73,7 +73,8 @@ export class SupervisedProcess {
     this.#stdin = new StandardInput({
       launcher: options.launcher,
       socat: options.socat,
-      processDirectory: options.directory.path,
+      processDirectory: path,
+      isTerminal: options.traits.hasTty,
     });
     this.exited = new Promise((resolve, reject) => {
       this.#settle = { resolve, reject };
