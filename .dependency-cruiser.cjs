@@ -8,7 +8,7 @@ const floors = [
   ['containers'],
   ['cell'],
   ['dea', 'lifecycle'],
-  ['cli', 'mini-cc', 'router', 'standalone'],
+  ['cli', 'garden', 'mini-cc', 'router', 'standalone'],
 ];
 
 const rooms = (names) => `^lib/(${names.join('|')})/`;

@@ -5,7 +5,7 @@ import { ArchiveError, unzip } from '../files/unzip.js';
 import { DownloadError, downloadToFile } from '../http/download.js';
 import { stripUserinfo } from '../http/url.js';
 import { errorData, type Logger } from '../logging/logger.js';
-import { abortable } from './abortable.js';
+import { abortable } from '../process/abortable.js';
 
 export interface BuildpackCacheOptions {
   /** `<base_dir>/admin_buildpacks`; made when missing. */

@@ -1,4 +1,4 @@
-import { abortable } from './abortable.js';
+import { abortable } from '../process/abortable.js';
 
 /**
  * One piece of work that several wait for. Each may leave by a signal of its own; the work is given up when the last

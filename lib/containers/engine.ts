@@ -162,9 +162,10 @@ export interface ContainerProcess {
   readonly id: string;
   /**
    * Exit status, or 128 + signal. All output was handed to the attached streams before. May be called any number of
-   * times. Never rejects for the process's own failure; rejects only when the exit can no longer be learnt.
+   * times. Never rejects for the process's own failure; rejects when the exit can no longer be learnt, and with the
+   * reason of `signal` when that gives up waiting. Whoever waits refers to the container: its grace time stands still.
    */
-  wait(): Promise<number>;
+  wait(options?: { signal?: AbortSignal }): Promise<number>;
   signal(signal: ProcessSignal): Promise<void>;
   resize(columns: number, rows: number): Promise<void>;
 }
@@ -198,7 +199,7 @@ export interface ContainerMetrics {
     counters: Record<string, number>;
   };
   /** Consumed since creation, nanoseconds; the parts are absent where they are not told apart. */
-  cpu: { usageNs: number; userNs?: number; systemNs?: number };
+  cpu: { usageNs: number; userNs?: number; systemNs?: number /** The weight that was set. */; shares?: number };
   /** What the container wrote. */
   disk: { bytesUsed: number; inodesUsed: number };
   /** Bytes of the image below it. */

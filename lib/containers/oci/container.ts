@@ -122,7 +122,11 @@ export class OciContainer implements Container {
   }
 
   streamOut(options: { path: string; user?: string }): Promise<Readable> {
-    return this.#use(() => this.#host.streams.out(this.#init, options));
+    return this.#use(async () => {
+      const tar = await this.#host.streams.out(this.#init, options);
+      tar.once('close', this.#graceTimer.hold());
+      return tar;
+    });
   }
 
   netIn(request: { hostPort?: number; containerPort?: number } = {}): Promise<PortMapping> {
@@ -147,43 +151,49 @@ export class OciContainer implements Container {
   }
 
   info(): Promise<ContainerInfo> {
-    return this.#use(async () => {
-      const { phase, events, properties } = this.#state;
-      const network = this.#network;
-      return {
-        state: phase === 'stopped' ? 'stopped' : 'active',
-        events: [...events],
-        hostIp: network.hostIp,
-        containerIp: network.containerIp,
-        externalIp: network.externalIp,
-        containerPath: this.#file.directory,
-        processIds: [...this.#processes.values()].filter((process) => !process.hasEnded).map(({ id }) => id),
-        properties: { ...properties },
-        mappedPorts: network.mappedPorts.map((mapping) => ({ ...mapping })),
-      };
-    });
+    return this.#use(() => this.inspect());
+  }
+
+  /** As `info`, but whoever looks at many containers does not refer to any: the grace time runs on. */
+  async inspect(): Promise<ContainerInfo> {
+    const { phase, events, properties } = this.#state;
+    const network = this.#network;
+    return {
+      state: phase === 'stopped' ? 'stopped' : 'active',
+      events: [...events],
+      hostIp: network.hostIp,
+      containerIp: network.containerIp,
+      externalIp: network.externalIp,
+      containerPath: this.#file.directory,
+      processIds: [...this.#processes.values()].filter((process) => !process.hasEnded).map(({ id }) => id),
+      properties: { ...properties },
+      mappedPorts: network.mappedPorts.map((mapping) => ({ ...mapping })),
+    };
   }
 
   metrics(): Promise<ContainerMetrics> {
-    return this.#use(async () => {
-      const { volume } = this.#state;
-      const [stats, disk, imageBytes, traffic] = await Promise.all([
-        this.#host.cgroups.stats(this.handle),
-        this.#diskUsage(),
-        volume ? this.#host.volumes.imageBytes(volume) : 0,
-        this.#host.network.traffic(this.#network),
-      ]);
-      const { rssBytes, cacheBytes, inactiveFileBytes, swapBytes } = stats.memory;
-      return {
-        memory: { ...stats.memory, usageBytes: Math.max(0, rssBytes + cacheBytes + swapBytes - inactiveFileBytes) },
-        cpu: stats.cpu,
-        disk,
-        imageBytes,
-        ...(traffic && { network: traffic }),
-        pids: stats.pids,
-        ageMs: Date.now() - this.#state.createdAt,
-      };
-    });
+    return this.#use(() => this.measure());
+  }
+
+  /** As `metrics`, and the grace time runs on. */
+  async measure(): Promise<ContainerMetrics> {
+    const { volume, limits } = this.#state;
+    const [stats, disk, imageBytes, traffic] = await Promise.all([
+      this.#host.cgroups.stats(this.handle),
+      this.#diskUsage(),
+      volume ? this.#host.volumes.imageBytes(volume) : 0,
+      this.#host.network.traffic(this.#network),
+    ]);
+    const { rssBytes, cacheBytes, inactiveFileBytes, swapBytes } = stats.memory;
+    return {
+      memory: { ...stats.memory, usageBytes: Math.max(0, rssBytes + cacheBytes + swapBytes - inactiveFileBytes) },
+      cpu: { ...stats.cpu, ...(limits.cpuShares !== undefined && { shares: limits.cpuShares }) },
+      disk,
+      imageBytes,
+      ...(traffic && { network: traffic }),
+      pids: stats.pids,
+      ageMs: Date.now() - this.#state.createdAt,
+    };
   }
 
   properties(): Promise<Properties> {
@@ -368,10 +378,10 @@ export class OciContainer implements Container {
     const process = supervised.attach(io);
     return {
       ...process,
-      wait: async () => {
+      wait: async (options) => {
         const release = this.#graceTimer.hold();
         try {
-          return await process.wait();
+          return await process.wait(options);
         } finally {
           release();
         }

@@ -1,3 +1,5 @@
+const longestTimeoutMs = 2 ** 31 - 1;
+
 /** Elapses when nobody held it for a whole period. */
 export class GraceTimer {
   readonly #onElapsed: () => void;
@@ -38,6 +40,15 @@ export class GraceTimer {
   #arm(): void {
     clearTimeout(this.#timer);
     if (this.#periodMs <= 0 || this.#holders > 0 || this.#isStopped) return;
-    this.#timer = setTimeout(this.#onElapsed, this.#periodMs);
+    this.#countDown(this.#periodMs);
+  }
+
+  /** In steps, because a timer runs for no more than 24 days; one that is set to more fires at once. */
+  #countDown(remainingMs: number): void {
+    const stepMs = Math.min(remainingMs, longestTimeoutMs);
+    this.#timer = setTimeout(() => {
+      if (remainingMs > stepMs) this.#countDown(remainingMs - stepMs);
+      else this.#onElapsed();
+    }, stepMs);
   }
 }

@@ -227,11 +227,11 @@ export class OciEngine implements ContainerEngine {
   }
 
   bulkInfo(handles: string[]): Promise<Map<string, ContainerInfo | Error>> {
-    return this.#ofEach(handles, (container) => container.info());
+    return this.#ofEach(handles, (container) => container.inspect());
   }
 
   bulkMetrics(handles: string[]): Promise<Map<string, ContainerMetrics | Error>> {
-    return this.#ofEach(handles, (container) => container.metrics());
+    return this.#ofEach(handles, (container) => container.measure());
   }
 
   async #create(host: Host, handle: string, spec: ContainerSpec): Promise<OciContainer> {

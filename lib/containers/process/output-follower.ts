@@ -26,6 +26,10 @@ export class ChangeSignal {
 export interface FollowOptions {
   path: string;
   sink: Writable;
+  /** Where to begin. @default 0 */
+  offset?: number;
+  /** Called when the stream has taken everything up to there. */
+  onDelivered?: (offset: number) => void;
   /** Notified when the file may have grown and when `isComplete` may have become true. */
   changes: ChangeSignal;
   /** Whether nothing more will be written. */
@@ -37,17 +41,20 @@ export interface FollowOptions {
 const chunkBytes = 64 * 1024;
 
 /**
- * Hands a growing file to a stream, from its beginning, at the stream's pace. Resolves when all of it was taken, or
+ * Hands a growing file to a stream, from the given place on, at the stream's pace. Resolves when all of it was taken, or
  * the stream does not want more. Leaves the stream open: it may be shared.
  */
-export async function followOutput({ path, sink, changes, isComplete, signal }: FollowOptions): Promise<void> {
+export async function followOutput(options: FollowOptions): Promise<void> {
+  const { path, sink, changes, isComplete, signal } = options;
   const file = await open(path, 'r');
   // The stream's owner hears of its failure, too; here it only must not end the program.
   const ignoreError = () => {};
-  sink.on('error', ignoreError);
+  // It may be waiting for output that nobody wants any more.
+  const wake = () => changes.notify();
+  sink.on('error', ignoreError).on('close', wake);
   try {
-    let offset = 0;
-    while (!signal.aborted) {
+    let { offset = 0 } = options;
+    while (!signal.aborted && !sink.destroyed) {
       // Asked before reading, so that what was written before the end is read after asking.
       const { version } = changes;
       const isLastRound = isComplete();
@@ -55,6 +62,7 @@ export async function followOutput({ path, sink, changes, isComplete, signal }: 
       if (bytesRead > 0) {
         offset += bytesRead;
         if (!(await write(sink, buffer.subarray(0, bytesRead), signal))) return;
+        options.onDelivered?.(offset);
       } else if (isLastRound) {
         return;
       } else {
@@ -62,7 +70,7 @@ export async function followOutput({ path, sink, changes, isComplete, signal }: 
       }
     }
   } finally {
-    sink.off('error', ignoreError);
+    sink.off('error', ignoreError).off('close', wake);
     await file.close();
   }
 }

@@ -432,7 +432,7 @@ export class ProcessContainer implements Container {
 
   /** While someone waits for a process, the container is in use. */
   private tracked(process: ContainerProcess): ContainerProcess {
-    return { ...process, wait: () => this.graceTimer.during(() => process.wait()) };
+    return { ...process, wait: (options) => this.graceTimer.during(() => process.wait(options)) };
   }
 
   private async referred<T>(operation: () => Promise<T>): Promise<T> {

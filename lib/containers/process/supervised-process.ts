@@ -1,12 +1,14 @@
-import { type FSWatcher, open as openFile, watch } from 'node:fs';
+import { type FSWatcher, open as openFile, statSync, watch } from 'node:fs';
 import { constants, open, rm, writeFile } from 'node:fs/promises';
 import { Socket } from 'node:net';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { promisify } from 'node:util';
+import { abortable } from '../../process/abortable.js';
 import { runCommand } from '../../process/command.js';
 import { isRunning, type ProcessIdentity, signalProcess } from '../../process/identity.js';
 import type { ContainerProcess, ProcessIO, ProcessSignal } from '../engine.js';
+import { DeliveryCursor } from './delivery-cursor.js';
 import { ChangeSignal, followOutput } from './output-follower.js';
 import { files, type ProcessExit, readExit, readIdentity, startWrapped, type WrapperOptions } from './wrapper.js';
 
@@ -14,6 +16,8 @@ export interface StartOptions extends Omit<WrapperOptions, 'hasInput'> {
   id: string;
   io: ProcessIO;
 }
+
+type OutputName = 'stdout' | 'stderr';
 
 /** A bare descriptor, which a socket takes over. */
 const openDescriptor = promisify(openFile);
@@ -38,6 +42,9 @@ export class SupervisedProcess {
   private readonly watcher: FSWatcher;
   private readonly watchdog: NodeJS.Timeout;
   private readonly inputs = new Set<Socket>();
+  private readonly cursors: Record<OutputName, DeliveryCursor>;
+  /** How many follow each stream. */
+  private readonly followers: Record<OutputName, number> = { stdout: 0, stderr: 0 };
   private readonly supervisedSinceMs = Date.now();
   private wrapperIdentity: ProcessIdentity | undefined;
 
@@ -50,6 +57,8 @@ export class SupervisedProcess {
     });
     // Whoever waits is told; that nobody does is no fault.
     this.exited.catch(() => {});
+    const cursor = (output: OutputName) => new DeliveryCursor(join(directory, `delivered.${output}`));
+    this.cursors = { stdout: cursor('stdout'), stderr: cursor('stderr') };
     this.watcher = watch(directory, () => this.look());
     this.watcher.on('error', () => {});
     this.watchdog = setInterval(() => this.look(), watchdogMs);
@@ -95,16 +104,16 @@ export class SupervisedProcess {
     return this.wrapperIdentity?.pid === pid && this.wrapperIdentity.startTime === startTime;
   }
 
-  /** Connects streams to the process; output comes from its beginning. */
+  /** Connects streams to the process. */
   async join(io: ProcessIO): Promise<ContainerProcess> {
-    const followers = [this.follow(files.stdout, io.stdout), this.follow(files.stderr, io.stderr)];
+    const followers = [this.follow('stdout', io), this.follow('stderr', io)];
     // Looked at by `wait`; until then a failure must not count as nobody's.
     for (const follower of followers) follower.catch(() => {});
     return {
       id: this.id,
-      wait: async () => {
-        const { status } = await this.exited;
-        await Promise.all(followers);
+      wait: async ({ signal } = {}) => {
+        const { status } = await abortable(this.exited, signal);
+        await abortable(Promise.all(followers), signal);
         return status;
       },
       signal: (signal) => this.signal(signal),
@@ -135,19 +144,34 @@ export class SupervisedProcess {
     this.finish();
   }
 
-  private follow(file: 'stdout' | 'stderr', sink: ProcessIO['stdout']): Promise<void> {
-    if (!sink) return Promise.resolve();
-    const path = join(this.directory, file);
-    return followOutput({
-      path,
-      sink,
-      changes: this.changes,
-      isComplete: () => this.isSettled,
-      signal: this.detach.signal,
-    }).catch((error) => {
+  private async follow(output: OutputName, io: ProcessIO): Promise<void> {
+    const sink = io[output];
+    if (!sink) return;
+    const path = join(this.directory, files[output]);
+    // Before anything is waited for: what the process writes from now on belongs to who attaches now.
+    const offset = io.outputFrom === 'undelivered' ? this.firstUndelivered(output, path) : 0;
+    this.followers[output] += 1;
+    try {
+      await followOutput({
+        path,
+        sink,
+        offset,
+        onDelivered: (end) => this.cursors[output].advance(end),
+        changes: this.changes,
+        isComplete: () => this.isSettled,
+        signal: this.detach.signal,
+      });
+    } catch (error) {
       // Discarded output has no file.
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-    });
+    } finally {
+      this.followers[output] -= 1;
+    }
+  }
+
+  private firstUndelivered(output: OutputName, path: string): number {
+    if (this.followers[output] === 0) return this.cursors[output].offset;
+    return statSync(path, { throwIfNoEntry: false })?.size ?? 0;
   }
 
   private async signal(signal: ProcessSignal): Promise<void> {

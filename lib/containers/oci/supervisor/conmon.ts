@@ -80,7 +80,8 @@ const executableMissing = /executable file .*not found in \$PATH|stat \S+: no su
 
 /** Tells a missing executable from other reasons why a process could not be started. */
 export function explainStartFailure(error: ProcessStartError, path: string): Error {
-  if (!executableMissing.test(error.message)) return error;
+  // The runtimes take an empty name for the directory that they search.
+  if (path !== '' && !executableMissing.test(error.message)) return error;
   const reason = path.includes('/') ? `stat ${path}: no such file or directory` : 'executable file not found in $PATH';
   return new ExecutableNotFoundError(`exec: "${path}": ${reason}`, { cause: error });
 }

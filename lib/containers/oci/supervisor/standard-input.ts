@@ -10,6 +10,8 @@ export interface StandardInputOptions {
   socat: string;
   /** Directory with conmon's `attach` socket. */
   processDirectory: string;
+  /** A terminal has no end of input; who wants to tell one sends the character for it. */
+  isTerminal: boolean;
 }
 
 /** What surely fits into the pipe to the process; more may wait for the process to read. */
@@ -36,7 +38,7 @@ export class StandardInput {
   /** Feeds one more source; after the end was given to the process it is only drained. */
   feed(source: NonNullable<ProcessIO['stdin']>): void {
     const isSmall = !(source instanceof Readable) && Buffer.byteLength(source) <= pipeCapacity;
-    if (isSmall && this.#writers === 0 && !this.#isClosed) {
+    if (isSmall && this.#writers === 0 && !this.#isClosed && !this.#options.isTerminal) {
       this.#feedAtOnce(source);
       return;
     }
@@ -78,7 +80,7 @@ export class StandardInput {
 
   #leave(): void {
     this.#writers -= 1;
-    if (this.#writers > 0) return;
+    if (this.#writers > 0 || this.#options.isTerminal) return;
     this.#isClosed = true;
     this.#socat?.stdin?.end();
   }
@@ -93,7 +95,8 @@ export class StandardInput {
       stdio: ['pipe', 'ignore', 'ignore'],
     });
     socat.on('error', () => {});
-    socat.stdin.on('error', () => {});
+    // Everyone who is attached listens to it.
+    socat.stdin.setMaxListeners(0).on('error', () => {});
     this.#socat = socat;
     return socat.stdin;
   }

@@ -1,12 +1,16 @@
 import { type FSWatcher, watch } from 'node:fs';
 import { constants, open } from 'node:fs/promises';
+import { Readable } from 'node:stream';
 import { errorData, type Logger } from '../../../logging/logger.js';
+import { abortable } from '../../../process/abortable.js';
 import { isRunning, type ProcessIdentity, signalProcess } from '../../../process/identity.js';
 import type { Launcher } from '../../../process/launcher.js';
 import type { ContainerProcess, ProcessIO, ProcessSignal } from '../../engine.js';
 import { ChangeSignal } from './change-signal.js';
+import { chooseStart, DeliveryCursor, type LogPosition } from './delivery.js';
 import { followOutput } from './output-follower.js';
 import type { ProcessDirectory, ProcessTraits } from './process-directory.js';
+import type { OutputName } from './process-log.js';
 import { StandardInput } from './standard-input.js';
 
 export interface SupervisedProcessOptions {
@@ -49,7 +53,10 @@ export class SupervisedProcess {
   readonly #detach = new AbortController();
   #settle!: { resolve: (exitStatus: number) => void; reject: (error: Error) => void };
   #watchers: FSWatcher[] = [];
-  #followers = 0;
+  readonly #cursors: Record<OutputName, DeliveryCursor>;
+  /** How many follow each stream. */
+  readonly #followers: Record<OutputName, number> = { stdout: 0, stderr: 0 };
+  #isWatchingOutput = false;
   #isLooking = false;
   #mustLookAgain = false;
   #hasEnded = false;
@@ -61,10 +68,13 @@ export class SupervisedProcess {
     this.id = options.id;
     this.traits = options.traits;
     this.directory = options.directory;
+    const { path } = options.directory;
+    this.#cursors = { stdout: new DeliveryCursor(path, 'stdout'), stderr: new DeliveryCursor(path, 'stderr') };
     this.#stdin = new StandardInput({
       launcher: options.launcher,
       socat: options.socat,
-      processDirectory: options.directory.path,
+      processDirectory: path,
+      isTerminal: options.traits.hasTty,
     });
     this.exited = new Promise((resolve, reject) => {
       this.#settle = { resolve, reject };
@@ -105,16 +115,18 @@ export class SupervisedProcess {
       });
   }
 
-  /** Joins the given streams to the process. Output that is kept is given from its beginning. */
+  /** Joins the given streams to the process. */
   attach(io: ProcessIO): ContainerProcess {
-    if (io.stdin !== undefined && this.traits.hasStdin && !this.#hasEnded) this.#stdin.feed(io.stdin);
+    if (this.traits.hasStdin && !this.#hasEnded && io.stdin !== undefined) this.#stdin.feed(io.stdin);
+    // Nobody will read it; whoever sends must not wait for that.
+    else if (io.stdin instanceof Readable) io.stdin.on('error', () => {}).resume();
     const delivered = io.stdout || io.stderr ? this.#follow(io) : Promise.resolve();
     delivered.catch(() => {});
     return {
       id: this.id,
-      wait: async () => {
-        const exitStatus = await this.exited;
-        await delivered;
+      wait: async ({ signal } = {}) => {
+        const exitStatus = await abortable(this.exited, signal);
+        await abortable(delivered, signal);
         this.#deliveredAt ??= Date.now();
         return exitStatus;
       },
@@ -173,30 +185,52 @@ export class SupervisedProcess {
     this.#closeWatchers();
   }
 
-  async #follow(io: ProcessIO): Promise<void> {
+  async #follow({ stdout, stderr, outputFrom }: ProcessIO): Promise<void> {
     if (!this.traits.keepsOutput) return;
-    this.#followers += 1;
     // conmon replaces the log by renaming, so the directory is watched and not the file.
-    if (this.#followers === 1 && !this.#hasEnded)
+    if (!this.#isWatchingOutput && !this.#hasEnded) {
+      this.#isWatchingOutput = true;
       this.#watch(this.directory.outputDirectory, () => this.#changes.notify());
+    }
+    const path = this.directory.logFile;
+    // Before anything is waited for: what the process writes from now on belongs to who attaches now.
+    const from = chooseStart({
+      path,
+      outputFrom,
+      cursors: this.#cursors,
+      isFollowed: (output) => this.#followers[output] > 0,
+    });
+    if (stdout) this.#followers.stdout += 1;
+    if (stderr) this.#followers.stderr += 1;
+    await followOutput({
+      path,
+      from,
+      changes: this.#changes,
+      isComplete: () => this.#hasEnded,
+      stdout,
+      stderr,
+      onDelivered: (output, position) => this.#noteDelivery(output, position),
+      onReleased: (output) => {
+        this.#followers[output] -= 1;
+      },
+      signal: this.#detach.signal,
+    });
+  }
+
+  #noteDelivery(output: OutputName, position: LogPosition): void {
     try {
-      await followOutput({
-        path: this.directory.logFile,
-        changes: this.#changes,
-        isComplete: () => this.#hasEnded,
-        stdout: io.stdout,
-        stderr: io.stderr,
-        signal: this.#detach.signal,
-      });
-    } finally {
-      this.#followers -= 1;
+      this.#cursors[output].advance(position);
+    } catch (error) {
+      // Of a process whose files are removed there is nothing to go on with.
+      const isGone = (error as NodeJS.ErrnoException).code === 'ENOENT';
+      if (!isGone) this.#options.logger.warn('containers.process.cursor-failed', errorData(error));
     }
   }
 
   /** Wakes followers too, in case the kernel's queue of changes overflowed. */
   nudge(): void {
     this.look();
-    if (this.#followers > 0) this.#changes.notify();
+    if (this.#followers.stdout + this.#followers.stderr > 0) this.#changes.notify();
   }
 
   async #resize(columns: number, rows: number): Promise<void> {

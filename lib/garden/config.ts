@@ -1,0 +1,104 @@
+import { z } from 'zod';
+import { durationSeconds } from '../config/duration.js';
+import { loadConfig } from '../config/load.js';
+import { stenoLevels } from '../logging/steno.js';
+
+const port = z.int().min(0).max(65_535);
+const absolutePath = z.string().startsWith('/', 'must be an absolute path');
+const network = z.cidrv4('must be an IPv4 network such as 10.254.0.0/22');
+const address = z.ipv4('must be an IPv4 address');
+const duration = durationSeconds.transform((seconds) => seconds * 1000);
+const id = z
+  .int()
+  .min(0)
+  .max(2 ** 32 - 1);
+
+/** `garden.yml`: gdn's flags with underscores (docs/protocol/containers.md §2.7); durations come out in milliseconds. */
+export const gardenConfigSchema = z
+  .object({
+    bind_ip: z.string().min(1).optional(),
+    bind_port: port.optional(),
+    bind_socket: absolutePath.optional(),
+    bind_socket_mode: z.union([z.literal('0660'), z.literal('0777')]).default('0660'),
+    debug_bind_ip: z.string().min(1).optional(),
+    debug_bind_port: port.default(17_013),
+    read_header_timeout: duration.optional(),
+    depot: absolutePath.default('/var/run/gdn/depot'),
+    runtime: z.enum(['auto', 'crun', 'runc']).default('auto'),
+    spares: z.int().min(0).default(4),
+    default_rootfs: z.string().min(1).optional(),
+    default_grace_time: duration.default(0),
+    destroy_containers_on_startup: z.boolean().default(false),
+    disable_privileged_containers: z.boolean().default(false),
+    cleanup_process_dirs_on_wait: z.boolean().default(false),
+    uid_map_start: id.default(1),
+    uid_map_length: id.optional(),
+    gid_map_start: id.default(1),
+    gid_map_length: id.optional(),
+    network_pool: network.default('10.254.0.0/22'),
+    allow_host_access: z.boolean().default(false),
+    deny_networks: z.array(network).default([]),
+    dns_servers: z.array(address).default([]),
+    additional_dns_servers: z.array(address).default([]),
+    additional_host_entries: z.array(z.string().min(1)).default([]),
+    external_ip: address.optional(),
+    mtu: z.int().min(68).max(65_535).optional(),
+    port_pool_start: port.default(61_001),
+    port_pool_size: z.int().positive().default(4_534),
+    max_containers: z.int().min(0).default(0),
+    tag: z
+      .string()
+      .regex(/^[A-Za-z0-9]$/, 'must be one letter or digit')
+      .optional(),
+    docker_registry: z.string().min(1).default('registry-1.docker.io'),
+    insecure_docker_registries: z.array(z.string().min(1)).default([]),
+    warden_socket: absolutePath.optional(),
+    logging: z.object({ level: z.enum(stenoLevels).default('info'), file: z.string().optional() }).prefault({}),
+  })
+  .superRefine((config, context) => {
+    const issue = (key: string, message: string) => context.addIssue({ code: 'custom', path: [key], message });
+    if (config.bind_ip !== undefined && config.bind_port === undefined) issue('bind_port', 'missing key');
+    if (config.bind_ip === undefined && config.bind_port !== undefined) issue('bind_ip', 'missing key');
+    if (config.port_pool_start + config.port_pool_size > 65_536) issue('port_pool_size', 'reaches beyond port 65535');
+  });
+
+/** The whole configuration with all defaults in place. */
+export type GardenConfig = z.output<typeof gardenConfigSchema>;
+
+/** @throws ConfigFileError, ConfigError with the full key path of each fault */
+export function loadGardenConfig(path: string): GardenConfig {
+  return loadConfig(path, gardenConfigSchema);
+}
+
+const defaultSocket = '/tmp/garden.sock';
+
+/** Where the server listens: on the socket unless only TCP is asked for. */
+export function addressesOf(
+  config: GardenConfig,
+): ({ kind: 'unix'; path: string; mode: number } | { kind: 'tcp'; host: string; port: number })[] {
+  const { bind_ip: host, bind_port: tcpPort } = config;
+  const tcp = host !== undefined && tcpPort !== undefined ? [{ kind: 'tcp' as const, host, port: tcpPort }] : [];
+  const path = config.bind_socket ?? (tcp.length === 0 ? defaultSocket : undefined);
+  const mode = Number.parseInt(config.bind_socket_mode, 8);
+  return [...(path === undefined ? [] : [{ kind: 'unix' as const, path, mode }]), ...tcp];
+}
+
+/** Keys that the file gives and this version checks but does not act on (docs/limits.md): nobody should rely on them. */
+export function unusedKeys(config: GardenConfig): string[] {
+  const given: Record<string, boolean> = {
+    debug_bind_ip: config.debug_bind_ip !== undefined,
+    cleanup_process_dirs_on_wait: config.cleanup_process_dirs_on_wait,
+    uid_map_start: config.uid_map_start !== 1,
+    uid_map_length: config.uid_map_length !== undefined,
+    gid_map_start: config.gid_map_start !== 1,
+    gid_map_length: config.gid_map_length !== undefined,
+    additional_dns_servers: config.additional_dns_servers.length > 0,
+    additional_host_entries: config.additional_host_entries.length > 0,
+    mtu: config.mtu !== undefined,
+    tag: config.tag !== undefined,
+    docker_registry: config.docker_registry !== 'registry-1.docker.io',
+    insecure_docker_registries: config.insecure_docker_registries.length > 0,
+    warden_socket: config.warden_socket !== undefined,
+  };
+  return Object.keys(given).filter((key) => given[key]);
+}

@@ -1,0 +1,90 @@
+import type { ContainerEngine } from '../containers/engine.js';
+import { GardenServer } from '../containers/garden/server/garden-server.js';
+import { createOciEngine } from '../containers/oci/oci-engine.js';
+import { errorData, type Logger } from '../logging/logger.js';
+import type { Component } from '../process/program.js';
+import { addressesOf, type GardenConfig, unusedKeys } from './config.js';
+
+export interface GardenOptions {
+  config: GardenConfig;
+  logger: Logger;
+}
+
+/** The container server: an engine and the Garden API before it. */
+export class Garden implements Component {
+  readonly #config: GardenConfig;
+  readonly #logger: Logger;
+  readonly #engine: ContainerEngine;
+  readonly #server: GardenServer;
+  /** What is under way of `start`; it is not stopped in the middle. */
+  #starting: Promise<void> | undefined;
+  #stopping: Promise<void> | undefined;
+
+  private constructor({ config, logger }: GardenOptions) {
+    this.#config = config;
+    this.#logger = logger;
+    this.#engine = createOciEngine({
+      depotDirectory: config.depot,
+      runtime: config.runtime,
+      networkPool: config.network_pool,
+      portPool: { start: config.port_pool_start, size: config.port_pool_size },
+      spares: config.spares,
+      allowHostAccess: config.allow_host_access,
+      denyNetworks: config.deny_networks,
+      dnsServers: config.dns_servers,
+      ...(config.external_ip !== undefined && { externalIp: config.external_ip }),
+      logger,
+    });
+    this.#server = GardenServer.create({
+      engine: this.#engine,
+      addresses: addressesOf(config),
+      readHeaderTimeoutMs: config.read_header_timeout,
+      defaultRootfs: config.default_rootfs,
+      defaultGraceTimeMs: config.default_grace_time,
+      disablePrivilegedContainers: config.disable_privileged_containers,
+      maxContainers: config.max_containers,
+      logger,
+    });
+  }
+
+  static create(options: GardenOptions): Garden {
+    return new Garden(options);
+  }
+
+  /** Listens at once, so that it is seen to live, and answers when all containers of before are known again. */
+  async start(): Promise<void> {
+    const keys = unusedKeys(this.#config);
+    if (keys.length > 0) this.#logger.warn('garden.config.unused-keys', { keys });
+    await this.#server.listen();
+    this.#starting = this.#startEngine();
+    await this.#starting;
+    if (this.#stopping) return;
+    this.#server.open();
+    this.#logger.info('garden.started', { addresses: addressesOf(this.#config) });
+  }
+
+  /** Containers and their processes live on. Idempotent. */
+  async stop(): Promise<void> {
+    this.#stopping ??= this.#stopAll();
+    await this.#stopping;
+  }
+
+  async #startEngine(): Promise<void> {
+    await this.#engine.start();
+    if (!this.#config.destroy_containers_on_startup) return;
+    const containers = await this.#engine.list();
+    await Promise.all(
+      containers.map(({ handle }) =>
+        this.#engine.destroy(handle).catch((error: unknown) => {
+          this.#logger.error('garden.destroy-failed', { handle, ...errorData(error) });
+        }),
+      ),
+    );
+  }
+
+  async #stopAll(): Promise<void> {
+    await Promise.allSettled([this.#starting]);
+    await this.#server.stop();
+    await this.#engine.stop();
+  }
+}

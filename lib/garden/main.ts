@@ -1,0 +1,17 @@
+import { createStenoLogger } from '../logging/steno.js';
+import { runProgram } from '../process/program.js';
+import { type GardenConfig, loadGardenConfig } from './config.js';
+import { Garden } from './garden.js';
+
+await runProgram<GardenConfig, Garden>({
+  name: 'garden',
+  summary: 'Runs containers for clients of the Garden API.',
+  details: `Signals: TERM, INT and QUIT stop the server; containers and their processes live on.
+Every key of the configuration is explained in config/garden.yml.`,
+  load: loadGardenConfig,
+  create(config) {
+    const { level, file } = config.logging;
+    const logger = createStenoLogger({ source: 'Garden', level, ...(file !== undefined && { file }) });
+    return Garden.create({ config, logger });
+  },
+});
