@@ -63,12 +63,21 @@ export async function runProgram<Config, Running extends Component = Component>(
   }
   if (args.includes('--check')) {
     process.stdout.write(`${path}: ok\n`);
-    const findings = await program.probe?.(config.value);
-    if (findings) process.stdout.write(findings.text);
-    if (findings?.isFit === false) process.exitCode = failureStatus;
+    if (!(await isHostFit(program, config.value))) process.exitCode = failureStatus;
     return;
   }
   await runUntilStopped(program, config.value);
+}
+
+async function isHostFit<Config>(program: Pick<Program<Config>, 'probe'>, config: Config): Promise<boolean> {
+  try {
+    const findings = await program.probe?.(config);
+    if (findings) process.stdout.write(findings.text);
+    return findings?.isFit ?? true;
+  } catch (error) {
+    process.stderr.write(`ERROR: Failed trying out the host: ${(error as Error).message}\n`);
+    return false;
+  }
 }
 
 function loadOrReport<Config>(program: Pick<Program<Config>, 'load'>, path: string): { value: Config } | undefined {

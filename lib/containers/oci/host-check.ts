@@ -1,5 +1,6 @@
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
-import { dirname, join, resolve } from 'node:path';
+import { dirname, join } from 'node:path';
+import { realPathOf } from '../../files/real-path.js';
 import { silentLogger } from '../../logging/logger.js';
 import type { ContainerEngine } from '../engine.js';
 import { findProgram, programPackages } from './host-tools.js';
@@ -74,7 +75,7 @@ async function checkRuntime(runtime: RuntimeName, options: Omit<OciEngineOptions
   if ((await findProgram(runtime)) === undefined) {
     return { subject, state: 'missing', detail: 'not installed', remedy: `apt-get install ${runtime}` };
   }
-  const depot = resolve(options.depotDirectory);
+  const depot = realPathOf(options.depotDirectory);
   await mkdir(dirname(depot), { recursive: true });
   const scratch = await mkdtemp(join(dirname(depot), 'check-'));
   let engine: ContainerEngine | undefined;

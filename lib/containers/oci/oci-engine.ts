@@ -1,5 +1,6 @@
 import { availableParallelism } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
+import { realPathOf } from '../../files/real-path.js';
 import type { Logger } from '../../logging/logger.js';
 import { Launcher } from '../../process/launcher.js';
 import type { ContainerEngine } from '../engine.js';
@@ -74,7 +75,7 @@ const addressesPerContainer = 4;
 
 /** The container engine `oci` with all its rooms; call `start` before anything else. */
 export function createOciEngine(options: OciEngineOptions): ContainerEngine {
-  const layout = new DepotLayout(resolve(options.depotDirectory));
+  const layout = new DepotLayout(realPathOf(options.depotDirectory));
   const { logger, networkPool = defaultNetworkPool, spares = defaultSpares } = options;
   const names: NameSettings = {
     dnsServers: options.dnsServers ?? [],

@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -8,11 +8,13 @@ import { makeOciSettings } from '../../support/oci.js';
 describe('the check of a host', function () {
   this.timeout(30_000);
 
-  it('makes a real container with each runtime, tells what it costs, and leaves nothing', async () => {
+  it('makes a real container with each runtime, tells what it costs, and leaves nothing, also where a link leads', async () => {
     const directory = await mkdtemp(join(tmpdir(), 'host-check-'));
     try {
       const settings = await makeOciSettings();
-      const findings = await checkHost({ ...settings, depotDirectory: join(directory, 'depot') });
+      await mkdir(join(directory, 'real'));
+      await symlink('real', join(directory, 'link'));
+      const findings = await checkHost({ ...settings, depotDirectory: join(directory, 'link/depot') });
       expect(isUsable(findings)).to.equal(true);
       for (const runtime of ['crun', 'runc']) {
         const finding = findings.find(({ subject }) => subject === `runtime ${runtime}`);
@@ -20,7 +22,7 @@ describe('the check of a host', function () {
         expect(finding!.detail).to.match(/^create \d+ ms, run \d+ ms, destroy \d+ ms$/);
       }
       expect(findings.find(({ subject }) => subject === 'program conmon')).to.include({ state: 'ok' });
-      expect(await readdir(directory)).to.deep.equal([]);
+      expect(await readdir(join(directory, 'real'))).to.deep.equal([]);
     } finally {
       await rm(directory, { recursive: true });
     }
