@@ -79,6 +79,7 @@ export class Agent implements Component {
     this.parts = parts;
     if (this.stopping) return;
     await parts.engine.start();
+    for (const { package_path } of config.stacks) this.prepareStack(parts.engine, package_path);
     await parts.droplets.start();
     await parts.files.start();
     await parts.bus.start();
@@ -97,6 +98,13 @@ export class Agent implements Component {
     this.isAnnounced = true;
     logger.info(`Starting with ${this.instances.all().length} instances`);
     logger.info('Dea started', { uuid: this.id });
+  }
+
+  /** In the background: an app that comes first waits for it, and no longer than it would have to anyway. */
+  private prepareStack(engine: ContainerEngine, path: string): void {
+    engine.prepare?.(path).catch((error: unknown) => {
+      this.options.logger.warn('dea.stack.unusable', { path, ...errorData(error) });
+    });
   }
 
   /** Orderly shutdown: apps and staging tasks are stopped, everything is given back. Idempotent. */

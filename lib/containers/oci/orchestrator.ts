@@ -23,7 +23,7 @@ import { findHostTools } from './host-tools.js';
 import { DepotLayout } from './layout.js';
 import { MigrationWarmer } from './migration-warmer.js';
 import { mountScratch, unmount } from './mounts.js';
-import type { Cgroups, Image, Images, Network, Volumes } from './ports.js';
+import type { Cgroups, Image, Images, Network, Ownership, Volumes } from './ports.js';
 import { ReachableDepot } from './reachable-depot.js';
 import { recover } from './recovery.js';
 import { releaseHoldings, removeDirectory } from './removal.js';
@@ -200,6 +200,12 @@ export class OciEngine implements ContainerEngine {
     }
   }
 
+  async prepare(rootfs: string): Promise<void> {
+    const host = this.#started();
+    const image = await host.images.acquire(rootfs, { ownership: ownershipFor(host, { rootfs }) });
+    host.images.release(image.layers);
+  }
+
   async list(filter: Properties = {}): Promise<Container[]> {
     return [...this.#containers.values()].filter((container) => !container.isEnding && container.matches(filter));
   }
@@ -240,7 +246,7 @@ export class OciEngine implements ContainerEngine {
     await this.#removals.get(handle);
     // Fetching an image may take minutes: no other creation waits for it.
     const image = await host.images.acquire(spec.rootfs, {
-      ownership: hasUserNamespace(host, spec) ? 'shifted' : 'real',
+      ownership: ownershipFor(host, spec),
       ...(spec.credentials && { credentials: spec.credentials }),
     });
     try {
@@ -361,6 +367,10 @@ export class OciEngine implements ContainerEngine {
     if (this.#host && !this.#isStopping) return this.#host;
     throw new Error('the container engine is not running');
   }
+}
+
+function ownershipFor(host: Host, spec: ContainerSpec): Ownership {
+  return hasUserNamespace(host, spec) ? 'shifted' : 'real';
 }
 
 function toError(reason: unknown): Error {
