@@ -68,6 +68,34 @@ export async function expectNothingLeft(depotDirectory: string, timeoutMs = 5_00
   );
 }
 
+/**
+ * Resolves when nothing is left of the containers of an engine that has stopped and may be started again: what belongs
+ * to the engine itself stays.
+ *
+ * @throws naming what is left after `timeoutMs`
+ */
+export async function expectNoContainerLeft(depotDirectory: string, timeoutMs = 5_000): Promise<void> {
+  const layout = new DepotLayout(depotDirectory);
+  const tag = engineTag(depotDirectory);
+  await eventually(
+    () => {
+      const things = thingsOfEngine(depotDirectory);
+      const left = {
+        volumes: names(layout.volumes),
+        handles: containersIn(depotDirectory),
+        networkNamespaces: things.networkNamespaces,
+        links: things.links,
+        loopDevices: things.loopDevices,
+        processes: things.processes,
+        controlGroups: things.controlGroups.filter((path) => !path.endsWith(`/isthmus-${tag}`)),
+      };
+      if (Object.values(left).every((list) => list.length === 0)) return true;
+      throw new Error(`of containers of ${depotDirectory} is left ${JSON.stringify(left, null, 2)}`);
+    },
+    { timeoutMs },
+  );
+}
+
 function lines(text: string): string[] {
   return text.split('\n').filter((line) => line !== '');
 }
