@@ -5,6 +5,7 @@ import { type ContainerState, StateFile } from './container-state.js';
 import { confinementOf, type Host, runtimeOf } from './host.js';
 import type { NetworkLease } from './ports.js';
 import { endProcesses, removeDirectory } from './removal.js';
+import { makeRootFileSystem } from './root-file-system.js';
 import { bundleConfig } from './runtime/bundle.js';
 import { userMounts } from './runtime/bundle-mounts.js';
 import { hostsFileContent, resolvConfContent } from './runtime/host-files.js';
@@ -36,6 +37,7 @@ export function beginCreation(host: Host, handle: string, spec: ContainerSpec): 
     graceTimeMs: spec.graceTimeMs ?? 0,
     events: [],
     oomKillsSeen: 0,
+    peas: {},
     endedProcesses: {},
   };
   return { host, spec, file: new StateFile(host.layout.container(handle), state) };
@@ -66,11 +68,11 @@ const volume: Step<Creation> = {
   name: 'volume',
   async run({ host, spec, file }) {
     const { handle, limits, hasUserNamespace } = file.state;
-    const rootfs = spec.rootfs ?? '';
-    file.state.volume = await host.volumes.create({
+    file.state.volume = await makeRootFileSystem(host, {
       handle,
       directory: file.directory,
-      rootfs: hasUserNamespace ? await host.shiftedImages.of(rootfs) : rootfs,
+      rootfs: spec.rootfs ?? '',
+      hasUserNamespace,
       ...limits.disk,
     });
   },

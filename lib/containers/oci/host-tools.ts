@@ -10,6 +10,7 @@ const packageOf = {
   catatonit: 'catatonit',
   busybox: 'busybox-static',
   nsenter: 'util-linux',
+  prlimit: 'util-linux',
 } as const;
 
 /** Absolute paths by name. */

@@ -227,15 +227,15 @@ export class OciEngine implements ContainerEngine {
   }
 
   bulkInfo(handles: string[]): Promise<Map<string, ContainerInfo | Error>> {
-    return this.#ofEach(handles, (container) => container.info());
+    return this.#ofEach(handles, (handle) => this.#find(handle).info());
   }
 
   bulkMetrics(handles: string[]): Promise<Map<string, ContainerMetrics | Error>> {
-    return this.#ofEach(handles, (container) => container.metrics());
+    return this.#ofEach(handles, (handle) => this.#metricsOf(handle));
   }
 
   async #create(host: Host, handle: string, spec: ContainerSpec): Promise<OciContainer> {
-    await checkBindSources(spec);
+    await checkBindSources(spec.bindMounts ?? []);
     // The last container of this name may still be giving back what it held.
     await this.#removals.get(handle);
     return this.#turnstile.pass(async () => {
@@ -325,11 +325,18 @@ export class OciEngine implements ContainerEngine {
     }
   }
 
+  /** The id of a process with an image of its own serves as a handle, too. */
+  #metricsOf(handle: string): Promise<ContainerMetrics> {
+    if (this.#containers.has(handle)) return this.#find(handle).metrics();
+    const owner = [...this.#containers.values()].find((container) => !container.isEnding && container.hasPea(handle));
+    return owner ? owner.peaMetrics(handle) : this.#find(handle).metrics();
+  }
+
   async #ofEach<Result>(
     handles: string[],
-    ask: (container: OciContainer) => Promise<Result>,
+    ask: (handle: string) => Promise<Result>,
   ): Promise<Map<string, Result | Error>> {
-    const answers = await Promise.allSettled(handles.map(async (handle) => ask(this.#find(handle))));
+    const answers = await Promise.allSettled(handles.map(async (handle) => ask(handle)));
     return new Map(
       answers.map((answer, index) => [
         handles[index]!,
