@@ -1,5 +1,5 @@
 import { stat } from 'node:fs/promises';
-import type { ContainerSpec, Limits } from '../engine.js';
+import type { BindMount, ContainerSpec, Limits } from '../engine.js';
 import { InvalidSpecError } from '../errors.js';
 import { checkEnvironment } from './supervisor/process-spec.js';
 
@@ -17,15 +17,20 @@ export function checkContainerSpec(spec: ContainerSpec): void {
   if (handle !== undefined && (!handlePattern.test(handle) || handle === '.' || handle === '..')) {
     throw new InvalidSpecError(`handle: ${JSON.stringify(handle)} must match [A-Za-z0-9_+.-]{1,200}`);
   }
-  spec.bindMounts?.forEach(({ source, destination }, index) => {
+  checkBindMounts(spec.bindMounts ?? []);
+  if (graceTimeMs !== undefined && !(graceTimeMs >= 0)) throw new InvalidSpecError(`graceTimeMs: ${graceTimeMs}`);
+  checkEnvironment(spec.env ?? []);
+  checkLimits(spec.limits ?? {});
+}
+
+/** @throws InvalidSpecError naming the field */
+export function checkBindMounts(bindMounts: BindMount[]): void {
+  bindMounts.forEach(({ source, destination }, index) => {
     if (!isAbsolute(source)) throw new InvalidSpecError(`bindMounts[${index}].source: must be an absolute path`);
     if (!isAbsolute(destination)) {
       throw new InvalidSpecError(`bindMounts[${index}].destination: must be an absolute path`);
     }
   });
-  if (graceTimeMs !== undefined && !(graceTimeMs >= 0)) throw new InvalidSpecError(`graceTimeMs: ${graceTimeMs}`);
-  checkEnvironment(spec.env ?? []);
-  checkLimits(spec.limits ?? {});
 }
 
 /** @throws InvalidSpecError naming the field */
@@ -55,8 +60,8 @@ export function checkLimits(limits: Limits): void {
 }
 
 /** @throws InvalidSpecError for the first source of a bind mount that does not exist */
-export async function checkBindSources(spec: ContainerSpec): Promise<void> {
-  for (const [index, { source }] of (spec.bindMounts ?? []).entries()) {
+export async function checkBindSources(bindMounts: BindMount[]): Promise<void> {
+  for (const [index, { source }] of bindMounts.entries()) {
     await stat(source).catch((cause: unknown) => {
       throw new InvalidSpecError(`bindMounts[${index}].source: ${source}: no such file or directory`, { cause });
     });

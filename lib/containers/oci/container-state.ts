@@ -38,6 +38,20 @@ const networkLeaseSchema = z.looseObject({
   ),
 });
 
+const identitySchema = z.object({ pid: z.number(), startTime: z.number() });
+
+const peaSchema = z.object({
+  /** What the runtime knows it by. */
+  runtimeId: z.string(),
+  /** Its control group, as a handle: below the container's, or beside it when it has limits of its own. */
+  cgroup: z.string(),
+  volume: volumeLeaseSchema.exactOptional(),
+  init: identitySchema.exactOptional(),
+});
+
+/** A process with an image of its own, as far as it has come. */
+export type PeaState = z.infer<typeof peaSchema>;
+
 const stateSchema = z.object({
   version: z.literal(1),
   handle: z.string(),
@@ -68,7 +82,9 @@ const stateSchema = z.object({
   oomKillsSeen: z.number(),
   volume: volumeLeaseSchema.exactOptional(),
   network: networkLeaseSchema.exactOptional(),
-  init: z.object({ pid: z.number(), startTime: z.number() }).exactOptional(),
+  init: identitySchema.exactOptional(),
+  /** By process id. */
+  peas: z.record(z.string(), peaSchema).default({}),
   /** Exit statuses of processes whose files are gone, by process id. */
   endedProcesses: z.record(z.string(), z.number()),
 });

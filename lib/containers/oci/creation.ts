@@ -42,6 +42,7 @@ export function beginCreation(host: Host, handle: string, spec: ContainerSpec, i
     graceTimeMs: spec.graceTimeMs ?? 0,
     events: [],
     oomKillsSeen: 0,
+    peas: {},
     endedProcesses: {},
   };
   return { host, spec, image, file: new StateFile(host.layout.container(handle), state) };

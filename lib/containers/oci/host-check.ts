@@ -5,7 +5,7 @@ import { silentLogger } from '../../logging/logger.js';
 import type { ContainerEngine } from '../engine.js';
 import { findProgram, programPackages } from './host-tools.js';
 import { createOciEngine, type OciEngineOptions } from './oci-engine.js';
-import { toolboxPathInContainer } from './runtime/bundle.js';
+import { toolboxPathInContainer } from './runtime/bundle-mounts.js';
 import { runtimeNames } from './runtime/choice.js';
 import type { RuntimeName } from './runtime/oci-runtime.js';
 

@@ -15,6 +15,7 @@ export const programPackages = {
   'mkfs.ext4': 'e2fsprogs',
   ip: 'iproute2',
   'iptables-restore': 'iptables',
+  prlimit: 'util-linux',
 } as const;
 
 /** Absolute paths by name. */

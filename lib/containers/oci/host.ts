@@ -1,16 +1,18 @@
 import type { Logger } from '../../logging/logger.js';
+import type { RlimitSpec } from '../engine.js';
 import { HostRequirementError } from '../errors.js';
 import type { ContainerState } from './container-state.js';
 import type { HostTools } from './host-tools.js';
 import type { DepotLayout } from './layout.js';
 import type { MigrationWarmer } from './migration-warmer.js';
-import type { Cgroups, Images, Network, Volumes } from './ports.js';
+import type { Cgroups, Images, Network, Ownership, Volumes } from './ports.js';
 import type { ReachableDepot } from './reachable-depot.js';
 import type { Confinement } from './runtime/bundle.js';
 import type { RuntimeChoice } from './runtime/choice.js';
 import type { NameSettings } from './runtime/host-files.js';
 import type { OciRuntime } from './runtime/oci-runtime.js';
-import { type RuntimeCommand, withOwnStreams } from './runtime/runtime-command.js';
+import { ownHardLimits, raisedLimits } from './runtime/rlimits.js';
+import { forProcess, type RuntimeCommand } from './runtime/runtime-command.js';
 import type { StartActivity } from './start-activity.js';
 import type { ContainerShell } from './streams/container-shell.js';
 import type { TarStreams } from './streams/tar-streams.js';
@@ -42,6 +44,11 @@ export interface Host {
   logger: Logger;
 }
 
+/** Owners that files of an image must have on the host. */
+export function ownershipFor(hasUserNamespace: boolean): Ownership {
+  return hasUserNamespace ? 'shifted' : 'real';
+}
+
 /** What the processes of a container are confined by. */
 export function confinementOf(host: Host, state: Pick<ContainerState, 'isPrivileged'>): Confinement {
   const { isPrivileged } = state;
@@ -62,8 +69,12 @@ export function runtimeOf(host: Host, state: ContainerState): OciRuntime {
   );
 }
 
-/** How processes are started in a container, by the runtime that made it. */
-export function runtimeCommandOf(host: Host, state: ContainerState): RuntimeCommand {
-  const owner = state.hasUserNamespace ? rootOutside : undefined;
-  return withOwnStreams(runtimeOf(host, state), host.tools.busybox, owner);
+/** How a process is started in a container, by the runtime that made it. */
+export function runtimeCommandOf(host: Host, state: ContainerState, rlimits: RlimitSpec = {}): RuntimeCommand {
+  const args = raisedLimits(rlimits, ownHardLimits());
+  return forProcess(runtimeOf(host, state), {
+    toolbox: host.tools.busybox,
+    ...(state.hasUserNamespace && { pipeOwner: rootOutside }),
+    ...(args.length > 0 && { raisedLimits: { prlimit: host.tools.prlimit, args } }),
+  });
 }

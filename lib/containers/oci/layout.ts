@@ -50,6 +50,11 @@ export class DepotLayout {
     return join(this.run, handle, 'processes');
   }
 
+  /** Directory with the bundles of a container's peas, a directory each. */
+  peas(handle: string): string {
+    return join(this.run, handle, 'peas');
+  }
+
   /** Directory with the kept output of a container's processes, one directory each. */
   outputOf(handle: string): string {
     return join(this.output, handle);

@@ -18,12 +18,12 @@ import { OciContainer } from './container.js';
 import { checkBindSources, checkContainerSpec } from './container-spec.js';
 import { readBootId, type StateFile } from './container-state.js';
 import { beginCreation, creationStages, hasUserNamespace } from './creation.js';
-import type { Host } from './host.js';
+import { type Host, ownershipFor } from './host.js';
 import { findHostTools } from './host-tools.js';
 import { DepotLayout } from './layout.js';
 import { MigrationWarmer } from './migration-warmer.js';
 import { mountScratch, unmount } from './mounts.js';
-import type { Cgroups, Image, Images, Network, Ownership, Volumes } from './ports.js';
+import type { Cgroups, Image, Images, Network, Volumes } from './ports.js';
 import { ReachableDepot } from './reachable-depot.js';
 import { recover } from './recovery.js';
 import { releaseHoldings, removeDirectory } from './removal.js';
@@ -202,7 +202,7 @@ export class OciEngine implements ContainerEngine {
 
   async prepare(rootfs: string): Promise<void> {
     const host = this.#started();
-    const image = await host.images.acquire(rootfs, { ownership: ownershipFor(host, { rootfs }) });
+    const image = await host.images.acquire(rootfs, { ownership: ownershipFor(hasUserNamespace(host, { rootfs })) });
     host.images.release(image.layers);
   }
 
@@ -233,20 +233,20 @@ export class OciEngine implements ContainerEngine {
   }
 
   bulkInfo(handles: string[]): Promise<Map<string, ContainerInfo | Error>> {
-    return this.#ofEach(handles, (container) => container.inspect());
+    return this.#ofEach(handles, (handle) => this.#find(handle).inspect());
   }
 
   bulkMetrics(handles: string[]): Promise<Map<string, ContainerMetrics | Error>> {
-    return this.#ofEach(handles, (container) => container.measure());
+    return this.#ofEach(handles, (handle) => this.#measure(handle));
   }
 
   async #create(host: Host, handle: string, spec: ContainerSpec): Promise<OciContainer> {
-    await checkBindSources(spec);
+    await checkBindSources(spec.bindMounts ?? []);
     // The last container of this name may still be giving back what it held.
     await this.#removals.get(handle);
     // Fetching an image may take minutes: no other creation waits for it.
     const image = await host.images.acquire(spec.rootfs, {
-      ownership: ownershipFor(host, spec),
+      ownership: ownershipFor(hasUserNamespace(host, spec)),
       ...(spec.credentials && { credentials: spec.credentials }),
     });
     try {
@@ -344,11 +344,18 @@ export class OciEngine implements ContainerEngine {
     }
   }
 
+  /** The id of a process with an image of its own serves as a handle, too. */
+  #measure(handle: string): Promise<ContainerMetrics> {
+    if (this.#containers.has(handle)) return this.#find(handle).measure();
+    const owner = [...this.#containers.values()].find((container) => !container.isEnding && container.hasPea(handle));
+    return owner ? owner.measurePea(handle) : this.#find(handle).measure();
+  }
+
   async #ofEach<Result>(
     handles: string[],
-    ask: (container: OciContainer) => Promise<Result>,
+    ask: (handle: string) => Promise<Result>,
   ): Promise<Map<string, Result | Error>> {
-    const answers = await Promise.allSettled(handles.map(async (handle) => ask(this.#find(handle))));
+    const answers = await Promise.allSettled(handles.map(async (handle) => ask(handle)));
     return new Map(
       answers.map((answer, index) => [
         handles[index]!,
@@ -367,10 +374,6 @@ export class OciEngine implements ContainerEngine {
     if (this.#host && !this.#isStopping) return this.#host;
     throw new Error('the container engine is not running');
   }
-}
-
-function ownershipFor(host: Host, spec: ContainerSpec): Ownership {
-  return hasUserNamespace(host, spec) ? 'shifted' : 'real';
 }
 
 function toError(reason: unknown): Error {

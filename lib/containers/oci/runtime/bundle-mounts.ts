@@ -12,6 +12,11 @@ export interface BundleMount {
   options: string[];
 }
 
+/** Where init and the archiver are found inside every container. */
+export const initPathInContainer = '/tmp/garden-init';
+/** Its last component must begin with `busybox`: the program takes the applet from its own name otherwise. */
+export const toolboxPathInContainer = '/dev/busybox';
+
 /** What every root file system gets from the kernel (docs/protocol/containers.md §3.2). */
 export const kernelMounts: BundleMount[] = [
   { destination: '/proc', type: 'proc', source: 'proc', options: ['nosuid', 'noexec', 'nodev'] },

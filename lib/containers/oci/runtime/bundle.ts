@@ -1,15 +1,17 @@
 import type { Limits } from '../../engine.js';
 import { type IdMapping, unprivilegedIdMap } from '../users/id-map.js';
-import { type BundleMount, cgroupMount, fileMount, kernelMounts } from './bundle-mounts.js';
+import {
+  type BundleMount,
+  cgroupMount,
+  fileMount,
+  initPathInContainer,
+  kernelMounts,
+  toolboxPathInContainer,
+} from './bundle-mounts.js';
 import { capabilitiesFor } from './capabilities.js';
 import { allDevices, fuseDevice, maskedPaths, readonlyPaths, runtimeDevices } from './confinement.js';
 import type { OciProcess } from './process.js';
 import type { SeccompProfile } from './seccomp.js';
-
-/** Where init and the archiver are found inside every container. */
-export const initPathInContainer = '/tmp/garden-init';
-/** Its last component must begin with `busybox`: the program takes the applet from its own name otherwise. */
-export const toolboxPathInContainer = '/dev/busybox';
 
 const defaultPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 const hostNameLength = 49;
@@ -133,7 +135,8 @@ export function resources(
   };
 }
 
-function initProcess({ isPrivileged, capabilities }: Confinement): OciProcess {
+/** An init that leaves no zombies and waits for its end. */
+export function initProcess({ isPrivileged, capabilities }: Confinement): OciProcess {
   return {
     terminal: false,
     user: { uid: 0, gid: 0 },

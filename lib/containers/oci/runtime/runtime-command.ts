@@ -14,21 +14,32 @@ export function withoutStreams(command: RuntimeCommand, toolbox: string): Runtim
   return throughShell(command, toolbox, ['exec <<END 1<&0 2<&0', 'END']);
 }
 
+export interface ProcessSurroundings {
+  /** Static busybox of the host. */
+  toolbox: string;
+  /** Who gets its pipes, a user of the host; absent: they are left as they are. */
+  pipeOwner?: number;
+  /** Path of prlimit, and resource limits to raise before, as arguments for it. */
+  raisedLimits?: { prlimit: string; args: string[] };
+}
+
 /**
  * The same command with standard streams that may be given away. Runtimes give the streams of a process to its user:
  *
  * * `/dev/null` (see above) is replaced by an empty pipe.
  * * Pipes of the host's root they cannot give away in a user namespace, and the user could not open `/dev/stdout`. Such
  *   pipes are given to the container's root before.
- *
- * @param owner on the host, of pipes; absent: they are left as they are
- * @param toolbox static busybox of the host
  */
-export function withOwnStreams(command: RuntimeCommand, toolbox: string, owner?: number): RuntimeCommand {
+export function forProcess(command: RuntimeCommand, surroundings: ProcessSurroundings): RuntimeCommand {
+  const { toolbox, pipeOwner: owner, raisedLimits } = surroundings;
   const lines = ['[ -p /proc/$$/fd/0 ] || exec <<END', 'END'];
   if (owner !== undefined) {
     lines.push('for fd in 0 1 2; do [ -p /proc/$$/fd/$fd ] && pipes="$pipes /proc/$$/fd/$fd"; done');
     lines.push(`"${toolbox}" chown ${owner}:${owner} $pipes`);
+  }
+  if (raisedLimits?.args.length) {
+    // What cannot be raised the runtime will refuse in its own words.
+    lines.push(`"${raisedLimits.prlimit}" --pid $$ ${raisedLimits.args.join(' ')} 2>&-`);
   }
   return throughShell(command, toolbox, lines);
 }

@@ -4,7 +4,7 @@ import { lstat } from 'node:fs/promises';
 import { dirname, relative } from 'node:path';
 import { resolveBeneath } from '../../../files/beneath.js';
 import type { ProcessIdentity } from '../../../process/identity.js';
-import { toolboxPathInContainer } from '../runtime/bundle.js';
+import { toolboxPathInContainer } from '../runtime/bundle-mounts.js';
 import type { Account } from '../users/accounts.js';
 import { rootOf } from '../users/container-files.js';
 
@@ -39,10 +39,12 @@ export class ContainerShell {
   /**
    * Makes a directory and its missing parents, owned by the user and mode 0755, also where the user could not write.
    * Directories that exist are left alone.
+   *
+   * @returns its path without symbolic links
    */
-  async makeDirectory(init: ProcessIdentity, account: Pick<Account, 'uid' | 'gid'>, path: string): Promise<void> {
-    const missing = await missingDirectories(init, path);
-    if (missing.length === 0) return;
+  async makeDirectory(init: ProcessIdentity, account: Pick<Account, 'uid' | 'gid'>, path: string): Promise<string> {
+    const { resolved, missing } = await missingDirectories(init, path);
+    if (missing.length === 0) return resolved;
     const script = `for d do [ -d "$d" ] || { "$0" mkdir -m 755 "$d" && "$0" chown -h ${account.uid}:${account.gid} "$d"; } || exit 1; done`;
     const root = { uid: 0, gid: 0 };
     const shell = this.spawn(
@@ -52,6 +54,7 @@ export class ContainerShell {
       ['ignore', 'ignore', 'pipe'],
     );
     await succeeded(shell, `cannot create directory ${path}`);
+    return resolved;
   }
 }
 
@@ -76,15 +79,18 @@ export function succeeded(child: ChildProcess, what: string): Promise<void> {
 }
 
 /** The missing ones of a directory and its parents as paths in the container, outermost first. */
-async function missingDirectories(init: ProcessIdentity, path: string): Promise<string[]> {
+async function missingDirectories(
+  init: ProcessIdentity,
+  path: string,
+): Promise<{ resolved: string; missing: string[] }> {
   const root = rootOf(init);
-  const resolved = await resolveBeneath(root, path);
+  const resolved = await resolveBeneath(root, path, 'stays');
   const missing: string[] = [];
   for (let candidate = resolved; candidate !== root; candidate = dirname(candidate)) {
     if (await exists(candidate)) break;
     missing.unshift(`/${relative(root, candidate)}`);
   }
-  return missing;
+  return { resolved: `/${relative(root, resolved)}`, missing };
 }
 
 async function exists(path: string): Promise<boolean> {
