@@ -188,8 +188,27 @@ describe('networks that callers ask for', () => {
     await next.release(lost);
     await next.reclaim([]);
     await eventually(() => bridgesOf(tag).length === 0 || undefined);
-    expect(linesOf(tag).join('\n')).to.not.include(base);
+    await eventually(() => expect(linesOf(tag).join('\n')).to.not.include(base) && true);
     await dead.stop();
+  });
+
+  it('are not harmed by the second release of one that had their bridge’s name before', async () => {
+    const tag = `6${mark}`;
+    const network = await bench.open(tag, { spares: 0 });
+    const gone = await at(network, 'gone', `${base}.1.0/24`);
+    await network.release(gone);
+    await eventually(() => bridgesOf(tag).length === 0 || undefined);
+    const first = await at(network, 'first', `${base}.2.0/24`);
+    const second = await at(network, 'second', `${base}.2.0/24`);
+    expect(first.bridge).to.equal(gone.bridge);
+    // Neither by the one that took the link's name, nor when that has gone, too.
+    await network.release(gone);
+    await network.release(first);
+    await eventually(() => !existsSync(first.namespacePath) || undefined);
+    await network.release(gone);
+    await network.stop();
+    await bench.serve(second.namespacePath, 8080, 'second');
+    expect(await bench.ask(second.containerIp, 8080)).to.include('second');
   });
 
   it('hold many containers that come and go at once', async () => {
