@@ -138,6 +138,18 @@ describe('networks that callers ask for', () => {
     }
   });
 
+  it('are found at once by those who remember the one that had their address before', async () => {
+    const network = await bench.open(`0${mark}`);
+    const sibling = await at(network, 'sibling', `${base}.1.3/24`);
+    for (const handle of ['first', 'second', 'third']) {
+      const lease = await eventually(() => at(network, handle, `${base}.1.2/24`));
+      await bench.serve(lease.namespacePath, 8080, handle);
+      expect(await bench.ask(lease.containerIp, 8080)).to.include(handle);
+      expect(await bench.ask(lease.containerIp, 8080, sibling.namespacePath)).to.include(handle);
+      await network.release(lease);
+    }
+  });
+
   it('belong to one engine at a time', async () => {
     const engines = await Promise.all([bench.open(`1${mark}`), bench.open(`2${mark}`)]);
     const results = await Promise.allSettled(engines.map((engine) => at(engine, 'app', `${base}.1.0/24`)));
@@ -198,9 +210,14 @@ describe('networks that callers ask for', () => {
     const gone = await at(network, 'gone', `${base}.1.0/24`);
     await network.release(gone);
     await eventually(() => bridgesOf(tag).length === 0 || undefined);
-    const first = await at(network, 'first', `${base}.2.0/24`);
+    // The name is free a moment after the bridge has gone.
+    const first = await eventually(async () => {
+      const lease = await at(network, 'first', `${base}.2.0/24`);
+      if (lease.bridge === gone.bridge) return lease;
+      await network.release(lease);
+      return undefined;
+    });
     const second = await at(network, 'second', `${base}.2.0/24`);
-    expect(first.bridge).to.equal(gone.bridge);
     // Neither by the one that took the link's name, nor when that has gone, too.
     await network.release(gone);
     await network.release(first);
