@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { hardwareAddress } from './addresses.js';
 import { ip } from './iproute.js';
 import { configureHostLink } from './namespaces.js';
 
@@ -10,23 +10,19 @@ export interface BridgeSpec {
   mtu: number;
 }
 
-/** Makes a bridge that is up and carries the gateway's address (docs/protocol/containers.md §3.5). */
+/**
+ * Makes a bridge that is up and carries the gateway's address (docs/protocol/containers.md §3.5). It has a hardware
+ * address of its own: without one it takes that of a port, another one when that port goes, and the containers that
+ * remain would send to the one they remember.
+ */
 export async function createBridge({ name, hostIp, prefixLength, mtu }: BridgeSpec): Promise<void> {
   await ip(
     ['-batch', '-'],
     [
-      `link add ${name} address ${localAddress()} type bridge`,
+      `link add ${name} address ${hardwareAddress(hostIp)} type bridge`,
       `addr add ${hostIp}/${prefixLength} dev ${name}`,
       `link set ${name} mtu ${mtu} up`,
     ],
   );
   await configureHostLink(name);
-}
-
-/**
- * A hardware address of nobody's. Without one of its own a bridge takes that of a port, another one when that port goes,
- * and the containers that remain would send to the one they remember.
- */
-function localAddress(): string {
-  return ['02', ...randomBytes(5).toString('hex').match(/../g)!].join(':');
 }

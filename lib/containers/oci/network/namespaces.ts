@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { CommandError } from '../../../process/command.js';
 import { runHostProgram } from '../host-program.js';
 import { listMounts, unmount } from '../mounts.js';
+import { hardwareAddress } from './addresses.js';
 import type { Attachment } from './attachment.js';
 import { GroupCommit } from './group-commit.js';
 import { entriesOf, ip, linkNames } from './iproute.js';
@@ -125,15 +126,16 @@ export async function configureHostLink(name: string): Promise<void> {
 }
 
 function hostSide(attachment: Attachment, mtu: number, keeper: number | undefined): string[] {
-  const { name, hostIp, prefixLength, bridge } = attachment;
+  const { name, hostIp, containerIp, prefixLength, bridge } = attachment;
   const place =
     bridge === undefined
       ? [`addr add ${hostIp}/${prefixLength} dev ${name}`]
       : // Where the host filters bridged packets a container's own mapped port leads back out where it came in.
         [`link set ${name} master ${bridge}`, `link set ${name} type bridge_slave hairpin on`];
+  const peer = `mtu ${mtu} address ${hardwareAddress(containerIp)}`;
   return [
     keeper === undefined ? `netns add ${name}` : `netns attach ${name} ${keeper}`,
-    `link add ${name} mtu ${mtu} type veth peer name ${containerInterface} mtu ${mtu} netns ${name}`,
+    `link add ${name} mtu ${mtu} type veth peer name ${containerInterface} ${peer} netns ${name}`,
     ...place,
     `link set ${name} up`,
   ];

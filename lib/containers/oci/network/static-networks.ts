@@ -85,7 +85,11 @@ export class StaticNetworks {
   }
 
   /** Takes what a container has that an engine before this one made. */
-  claim({ name, bridge, containerIp, prefixLength }: Attachment): void {
+  claim(attachment: Attachment): void {
+    this.#join(attachment).hasRules = true;
+  }
+
+  #join({ name, bridge, containerIp, prefixLength }: Attachment): SharedSubnet {
     if (bridge === undefined) throw new InvalidSpecError(`the lease of ${name} names no bridge`);
     const subnet = subnetOf(containerIp, prefixLength);
     const key = formatCidr(subnet);
@@ -94,19 +98,20 @@ export class StaticNetworks {
       bridge,
       members: new Map(),
       opened: Promise.resolve(),
-      hasRules: true,
+      hasRules: false,
     };
     this.#subnets.set(key, shared);
     const address = parseAddress(containerIp);
     if (!shared.members.has(address)) shared.members.set(address, name);
     this.#known.add(name).add(shared.bridge);
+    return shared;
   }
 
   /** Removes namespace and link, and the bridge with its last container. */
   async discard(attachment: Attachment): Promise<void> {
     const { name, containerIp, prefixLength } = attachment;
     // One that an engine before this one lost: its bridge may have nobody else.
-    if (!this.#known.has(name)) this.claim(attachment);
+    if (!this.#known.has(name)) this.#join(attachment);
     await this.#options.namespaces.remove(name);
     const shared = this.#subnets.get(formatCidr(subnetOf(containerIp, prefixLength)));
     if (shared) await this.#leave(shared, parseAddress(containerIp), name);
@@ -212,11 +217,16 @@ export class StaticNetworks {
           await resetRules();
         });
       }
-      await namespaces.remove(shared.bridge);
+      if (!this.#isOfAnother(shared)) await namespaces.remove(shared.bridge);
     } finally {
-      this.#known.delete(shared.bridge);
+      if (!this.#isOfAnother(shared)) this.#known.delete(shared.bridge);
       this.#subnets.delete(formatCidr(shared.subnet));
     }
+  }
+
+  /** An old lease may be released again when its bridge's name has long been given to another subnet. */
+  #isOfAnother({ subnet, bridge }: SharedSubnet): boolean {
+    return [...this.#subnets.values()].some((other) => other.subnet !== subnet && other.bridge === bridge);
   }
 
   #attachment({ subnet, bridge }: SharedSubnet, address: number, name: string): Attachment {

@@ -29,11 +29,14 @@ async function ask(container: Container, address: string, port: number): Promise
 
 /** Serves its name on a port of the container, once it listens. */
 async function serve(container: Container, port: number): Promise<void> {
-  await container.run(
-    script(`while :; do echo ${container.handle} | /dev/busybox nc -l -p ${port} >/dev/null; done`, {
-      discardOutput: true,
-    }),
-  );
+  const program = `
+import socket
+server = socket.create_server(('0.0.0.0', ${port}))
+while True:
+    client, _ = server.accept()
+    client.sendall(b'${container.handle}\\n')
+    client.close()`;
+  await container.run({ path: 'python3', args: ['-c', program], discardOutput: true });
   await eventually(async () =>
     (await ask(container, '127.0.0.1', port)).includes(container.handle) ? true : undefined,
   );

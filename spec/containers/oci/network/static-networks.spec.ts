@@ -138,6 +138,18 @@ describe('networks that callers ask for', () => {
     }
   });
 
+  it('are found at once by those who remember the one that had their address before', async () => {
+    const network = await bench.open(`0${mark}`);
+    const sibling = await at(network, 'sibling', `${base}.1.3/24`);
+    for (const handle of ['first', 'second', 'third']) {
+      const lease = await eventually(() => at(network, handle, `${base}.1.2/24`));
+      await bench.serve(lease.namespacePath, 8080, handle);
+      expect(await bench.ask(lease.containerIp, 8080)).to.include(handle);
+      expect(await bench.ask(lease.containerIp, 8080, sibling.namespacePath)).to.include(handle);
+      await network.release(lease);
+    }
+  });
+
   it('belong to one engine at a time', async () => {
     const engines = await Promise.all([bench.open(`1${mark}`), bench.open(`2${mark}`)]);
     const results = await Promise.allSettled(engines.map((engine) => at(engine, 'app', `${base}.1.0/24`)));
@@ -188,8 +200,32 @@ describe('networks that callers ask for', () => {
     await next.release(lost);
     await next.reclaim([]);
     await eventually(() => bridgesOf(tag).length === 0 || undefined);
-    expect(linesOf(tag).join('\n')).to.not.include(base);
+    await eventually(() => expect(linesOf(tag).join('\n')).to.not.include(base) && true);
     await dead.stop();
+  });
+
+  it('are not harmed by the second release of one that had their bridge’s name before', async () => {
+    const tag = `6${mark}`;
+    const network = await bench.open(tag, { spares: 0 });
+    const gone = await at(network, 'gone', `${base}.1.0/24`);
+    await network.release(gone);
+    await eventually(() => bridgesOf(tag).length === 0 || undefined);
+    // The name is free a moment after the bridge has gone.
+    const first = await eventually(async () => {
+      const lease = await at(network, 'first', `${base}.2.0/24`);
+      if (lease.bridge === gone.bridge) return lease;
+      await network.release(lease);
+      return undefined;
+    });
+    const second = await at(network, 'second', `${base}.2.0/24`);
+    // Neither by the one that took the link's name, nor when that has gone, too.
+    await network.release(gone);
+    await network.release(first);
+    await eventually(() => !existsSync(first.namespacePath) || undefined);
+    await network.release(gone);
+    await network.stop();
+    await bench.serve(second.namespacePath, 8080, 'second');
+    expect(await bench.ask(second.containerIp, 8080)).to.include('second');
   });
 
   it('hold many containers that come and go at once', async () => {
