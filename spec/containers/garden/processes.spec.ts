@@ -232,9 +232,11 @@ describe('processes over the Garden API', function () {
   });
 
   it('have a terminal of 80 by 24, or of the size that is given and changed', async () => {
-    const plain = await run({ path: 'stty', args: ['size'], tty: {} });
+    // A runtime may set the size only just after the start.
+    const sizeKnown = 'until [ "$(stty size)" != "0 0" ]; do :; done; stty size';
+    const plain = await sh(sizeKnown, { tty: {} });
     expect((await (await output(plain)).ended()).rest).to.equal('24 80\r\n');
-    const script = "stty size; trap 'stty size; exit 4' WINCH; echo ready; while :; do sleep 0.05; done";
+    const script = `${sizeKnown}; trap 'stty size; exit 4' WINCH; echo ready; while :; do sleep 0.05; done`;
     const sized = await sh(script, { tty: { window_size: { columns: 456, rows: 123 } } });
     const stdout = await (await output(sized)).until(({ rest }) => rest.includes('ready\r\n'));
     sized.send('{"tty":{"window_size":{"columns":0,"rows":7}}}{"tty":{"window_size":{"columns":120,"rows":40}}}');
