@@ -1,0 +1,128 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { expect } from 'chai';
+import { dump as toYaml } from 'js-yaml';
+import { addressesOf, loadGardenConfig, unusedKeys } from '../../lib/garden/config.js';
+import { callGarden, startGarden } from '../support/garden.js';
+
+describe('bin/garden', function () {
+  this.timeout(40_000);
+  let directory: string;
+
+  beforeEach(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'garden-config-'));
+  });
+
+  afterEach(() => rm(directory, { recursive: true }));
+
+  const configFile = async (config: unknown) => {
+    const path = join(directory, 'garden.yml');
+    await writeFile(path, typeof config === 'string' ? config : toYaml(config));
+    return path;
+  };
+  const runGarden = async (...args: string[]) => {
+    const child = spawn(process.execPath, ['--import', 'tsx', 'lib/garden/main.ts', ...args]);
+    const [stdout, stderr] = await Promise.all([text(child.stdout), text(child.stderr)]);
+    if (child.exitCode === null) await once(child, 'exit');
+    return { status: child.exitCode, stdout, stderr };
+  };
+
+  it('checks a configuration, and explains itself', async () => {
+    const checked = await runGarden('--check', 'config/garden.yml');
+    expect(checked).to.deep.equal({ status: 0, stdout: 'config/garden.yml: ok\n', stderr: '' });
+    expect((await runGarden('--help')).stdout).to.match(/^Usage: garden <config path>/);
+    expect((await runGarden()).status).to.equal(1);
+    const { status, stderr } = await runGarden('--check', await configFile({ depot: 5 }));
+    expect(status).to.equal(1);
+    expect(stderr).to.match(/^ERROR: Failed loading config: .*depot: /);
+  });
+
+  it('takes times as seconds or with a unit, and listens where it is told to', async () => {
+    const config = loadGardenConfig(
+      await configFile({
+        default_grace_time: '30m',
+        read_header_timeout: '500ms',
+        bind_ip: '127.0.0.1',
+        bind_port: 7777,
+      }),
+    );
+    expect(config).to.include({ default_grace_time: 1_800_000, read_header_timeout: 500 });
+    expect(addressesOf(config)).to.deep.equal([{ kind: 'tcp', host: '127.0.0.1', port: 7777 }]);
+    const plain = loadGardenConfig(await configFile({ default_grace_time: 5 }));
+    expect(plain.default_grace_time).to.equal(5_000);
+    expect(addressesOf(plain)).to.deep.equal([{ kind: 'unix', path: '/tmp/garden.sock', mode: 0o660 }]);
+    expect(unusedKeys(plain)).to.deep.equal([]);
+  });
+
+  it('names the key of every fault', async () => {
+    const faults: Record<string, unknown> = {
+      bind_socket: 'relative',
+      bind_socket_mode: 777,
+      read_header_timeout: 'soon',
+      depot: 'relative',
+      runtime: 'docker',
+      spares: -1,
+      default_grace_time: '5 minutes',
+      destroy_containers_on_startup: 'yes please',
+      disable_privileged_containers: 1,
+      network_pool: '10.0.0.0',
+      deny_networks: ['everything'],
+      dns_servers: ['ns.example'],
+      external_ip: 'here',
+      mtu: 1,
+      port_pool_start: 70_000,
+      port_pool_size: 65_535,
+      max_containers: -1,
+      tag: 'ab',
+      uid_map_start: -1,
+      'logging.level': 'loud',
+    };
+    for (const [key, value] of Object.entries(faults)) {
+      const config = key
+        .split('.')
+        .reverse()
+        .reduce<unknown>((inner, part) => ({ [part]: inner }), value);
+      const path = await configFile(config);
+      expect(() => loadGardenConfig(path), key).to.throw(new RegExp(`: ${key}(\\[0\\])?: `));
+    }
+    const halves = await configFile({ bind_ip: '127.0.0.1' });
+    expect(() => loadGardenConfig(halves)).to.throw('bind_port: missing key');
+    const empty = await configFile('- a list');
+    expect(() => loadGardenConfig(empty)).to.throw('expected a mapping');
+  });
+
+  it('destroys what it finds, makes its socket open to all and keeps grace times, when that is configured', async () => {
+    const garden = await startGarden({
+      destroy_containers_on_startup: true,
+      bind_socket_mode: '0777',
+      default_grace_time: '45s',
+    });
+    try {
+      expect((await stat(garden.socket)).mode & 0o777).to.equal(0o777);
+      await callGarden(garden.socket, 'POST', '/containers', { handle: 'old' });
+      const { json } = await callGarden(garden.socket, 'GET', '/containers/old/properties/garden.grace-time');
+      expect(json).to.deep.equal({ value: '45000000000' });
+      await garden.restart();
+      expect((await callGarden(garden.socket, 'GET', '/containers')).text).to.equal('{"Handles":[]}\n');
+    } finally {
+      await garden.stop();
+    }
+  });
+
+  it('does not take the place of another that listens', async () => {
+    const garden = await startGarden();
+    try {
+      const depot = join(directory, 'depot');
+      const { status, stderr } = await runGarden(await configFile({ bind_socket: garden.socket, depot }));
+      expect(status).to.equal(1);
+      expect(stderr).to.include('another server listens there');
+      expect((await callGarden(garden.socket, 'GET', '/ping')).status).to.equal(200);
+    } finally {
+      await garden.stop();
+    }
+  });
+});

@@ -1,0 +1,233 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { rm, writeFile } from 'node:fs/promises';
+import { request } from 'node:http';
+import { connect, createServer, type Socket } from 'node:net';
+import { join } from 'node:path';
+import { dump as toYaml } from 'js-yaml';
+import { eventually } from './eventually.js';
+import { expectNothingLeft } from './leaks.js';
+import { makeOciSettings, startOciEngine } from './oci.js';
+import { stackRootfs } from './stack.js';
+
+/** `bin/garden` from its sources, as a process of its own that can be killed. */
+export interface GardenProcess {
+  /** Path of its UNIX socket. */
+  readonly socket: string;
+  readonly tcp: { host: string; port: number };
+  readonly depot: string;
+  readonly pid: number;
+  /** Ends it orderly and destroys what it leaves; fails when anything is left on the host. */
+  stop(): Promise<void>;
+  /** Ends it orderly; gives the exit status. Containers live on. */
+  terminate(): Promise<number | null>;
+  /** Ends it at once, as a power cut would. */
+  kill(): Promise<void>;
+  /** Starts it again on the same depot, after `kill` or `terminate`. */
+  start(options?: { waits?: boolean }): Promise<void>;
+  /** `terminate` and `start`. */
+  restart(): Promise<void>;
+}
+
+/** @param config keys of `garden.yml` beside those that keep it apart from others */
+export async function startGarden(config: Record<string, unknown> = {}): Promise<GardenProcess> {
+  const settings = await makeOciSettings();
+  const directory = join(settings.depotDirectory, '..');
+  const configPath = join(directory, 'garden.yml');
+  const socket = join(directory, 'garden.sock');
+  const tcp = { host: '127.0.0.1', port: await freePort() };
+  await writeFile(
+    configPath,
+    toYaml({
+      bind_socket: socket,
+      bind_ip: tcp.host,
+      bind_port: tcp.port,
+      depot: settings.depotDirectory,
+      default_rootfs: stackRootfs(),
+      network_pool: settings.networkPool,
+      port_pool_start: settings.portPool!.start,
+      port_pool_size: settings.portPool!.size,
+      logging: { file: join(directory, 'garden.log') },
+      ...config,
+    }),
+  );
+  let child: ChildProcess | undefined;
+  const running: GardenProcess = {
+    socket,
+    tcp,
+    depot: settings.depotDirectory,
+    get pid() {
+      return child!.pid!;
+    },
+    async start({ waits = true } = {}) {
+      child = spawn(process.execPath, ['--import', 'tsx', 'lib/garden/main.ts', configPath], {
+        stdio: ['ignore', 'ignore', 'inherit'],
+      });
+      const started = child;
+      const isUp = async () => {
+        if (started.exitCode !== null) throw new Error(`garden ended at its start with ${started.exitCode}`);
+        return waits ? (await callGarden(socket, 'GET', '/ping')).status === 200 || undefined : canConnect(socket);
+      };
+      await eventually(isUp, { what: 'garden', timeoutMs: 20_000 });
+    },
+    async kill() {
+      child?.kill('SIGKILL');
+      await gone(child);
+    },
+    async terminate() {
+      child?.kill('SIGTERM');
+      await gone(child);
+      return child?.exitCode ?? null;
+    },
+    async restart() {
+      await running.terminate();
+      await running.start();
+    },
+    async stop() {
+      await running.terminate();
+      const { dispose } = await startOciEngine({ settings });
+      await dispose();
+      await expectNothingLeft(settings.depotDirectory);
+      await rm(directory, { recursive: true, force: true });
+    },
+  };
+  await running.start();
+  return running;
+}
+
+export interface GardenAnswer {
+  status: number;
+  headers: Record<string, string | string[] | undefined>;
+  text: string;
+  /** The text as JSON. */
+  readonly json: unknown;
+}
+
+/** One call, as Go's client makes it: on a connection of its own. A string goes as it is, other bodies as JSON. */
+export async function callGarden(
+  socketPath: string,
+  method: string,
+  path: string,
+  body?: unknown,
+): Promise<GardenAnswer> {
+  const outgoing = request({ socketPath, method, path, agent: false, headers: { Host: 'api', Connection: 'close' } });
+  outgoing.end(body === undefined || typeof body === 'string' || Buffer.isBuffer(body) ? body : JSON.stringify(body));
+  const [response] = await once(outgoing, 'response');
+  const parts: Buffer[] = [];
+  for await (const part of response) parts.push(part);
+  const text = Buffer.concat(parts).toString();
+  return {
+    status: response.statusCode,
+    headers: response.headers,
+    text,
+    get json() {
+      return JSON.parse(text);
+    },
+  };
+}
+
+/** A bare connection that keeps all it received. */
+export class RawConnection {
+  readonly socket: Socket;
+  #received = Buffer.alloc(0);
+  #hasEnded = false;
+
+  private constructor(socket: Socket) {
+    this.socket = socket;
+    socket.on('data', (bytes) => {
+      this.#received = Buffer.concat([this.#received, bytes]);
+    });
+    socket.on('error', () => {});
+    socket.on('close', () => {
+      this.#hasEnded = true;
+    });
+  }
+
+  static async open(address: string | { host: string; port: number }): Promise<RawConnection> {
+    const socket = typeof address === 'string' ? connect(address) : connect(address.port, address.host);
+    await once(socket, 'connect');
+    return new RawConnection(socket);
+  }
+
+  /** Opens one and sends a request, with `behind` directly after it. */
+  static async request(
+    address: string | { host: string; port: number },
+    head: string,
+    body?: unknown,
+    behind = '',
+  ): Promise<RawConnection> {
+    const connection = await RawConnection.open(address);
+    const text = body === undefined ? '' : JSON.stringify(body);
+    const length = body === undefined ? '' : `Content-Length: ${Buffer.byteLength(text)}\r\n`;
+    connection.send(`${head} HTTP/1.1\r\nHost: api\r\n${length}\r\n${text}${behind}`);
+    return connection;
+  }
+
+  send(text: string | Buffer): void {
+    this.socket.write(text);
+  }
+
+  get text(): string {
+    return this.#received.toString();
+  }
+
+  get head(): string {
+    return this.text.split('\r\n\r\n')[0] ?? '';
+  }
+
+  /** What came behind the head. */
+  get rest(): string {
+    return this.text.slice(this.head.length + 4);
+  }
+
+  get length(): number {
+    return this.#received.length;
+  }
+
+  get hasEnded(): boolean {
+    return this.#hasEnded;
+  }
+
+  async until(condition: (connection: RawConnection) => boolean, timeoutMs = 15_000): Promise<this> {
+    await eventually(() => (condition(this) ? true : undefined), {
+      timeoutMs,
+      what: `more than ${this.text.slice(-400)}`,
+    });
+    return this;
+  }
+
+  async ended(timeoutMs?: number): Promise<this> {
+    return this.until((connection) => connection.hasEnded, timeoutMs);
+  }
+
+  /** The JSON lines behind the head. */
+  get payloads(): Record<string, unknown>[] {
+    return this.rest
+      .split('\n')
+      .slice(0, -1)
+      .map((line) => JSON.parse(line));
+  }
+
+  close(): void {
+    this.socket.destroy();
+  }
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as { port: number };
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+async function canConnect(path: string): Promise<true | undefined> {
+  const connection = await RawConnection.open(path);
+  connection.close();
+  return true;
+}
+
+async function gone(child: ChildProcess | undefined): Promise<void> {
+  if (child && child.exitCode === null && child.signalCode === null) await once(child, 'exit');
+}
