@@ -12,7 +12,9 @@ export type LayerEntry = Partial<Header> & { name: string; content?: string | Bu
 export async function tarOf(entries: LayerEntry[]): Promise<Buffer> {
   const archive = pack();
   const whole = buffer(archive);
-  for (const { content = '', ...header } of entries) {
+  for (const { content = '', ...rest } of entries) {
+    // The same entries make the same archive, whenever.
+    const header = { mtime: new Date(1_700_000_000_000), ...rest };
     const isFile = header.type === undefined || header.type === 'file';
     if (isFile) archive.entry(header, content);
     else archive.entry(header as Header & { name: string });
