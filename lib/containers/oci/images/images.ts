@@ -48,6 +48,7 @@ class ImageStore implements Images {
   /** What is being fetched, by all that tells it from other images. */
   readonly #acquisitions = new Map<string, Promise<Image>>();
   #collecting: Promise<void> | undefined;
+  #isCollectionWanted = false;
 
   constructor(options: ImagesOptions) {
     const { directory, insecureRegistries = [], logger } = options;
@@ -93,14 +94,23 @@ class ImageStore implements Images {
   async collect(): Promise<void> {
     const { keptBytes = defaultKeptBytes } = this.#options;
     if (this.#stopping.signal.aborted) return;
-    this.#collecting ??= (async () => {
-      const removed = await this.#store.collect(keptBytes);
-      const isStored = (chainId: string) => this.#has(chainId, 'real') || this.#has(chainId, 'shifted');
-      if (removed > 0) await this.#registryImages.forget(isStored);
-    })().finally(() => {
-      this.#collecting = undefined;
-    });
+    this.#isCollectionWanted = true;
+    this.#collecting ??= this.#collectWhileWanted(keptBytes);
     await this.#collecting;
+  }
+
+  /** References that were given up during a collection make another one necessary. */
+  async #collectWhileWanted(keptBytes: number): Promise<void> {
+    const isStored = (chainId: string) => this.#has(chainId, 'real') || this.#has(chainId, 'shifted');
+    try {
+      while (this.#isCollectionWanted) {
+        this.#isCollectionWanted = false;
+        const removed = await this.#store.collect(keptBytes);
+        if (removed > 0) await this.#registryImages.forget(isStored);
+      }
+    } finally {
+      this.#collecting = undefined;
+    }
   }
 
   #referenceOf(uri: string | undefined): ImageReference {

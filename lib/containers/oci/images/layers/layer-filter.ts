@@ -140,8 +140,10 @@ export class LayerFilter {
   async #packOther(path: string, header: TarHeader, xattrs: Map<string, string>): Promise<boolean> {
     const { type } = header;
     const { ownerOnDisk } = this.#options;
-    // An empty directory would give way to a link, and what is said to lie in it would lie elsewhere.
+    // An empty directory would give way to a link, and what is said to lie in it would lie elsewhere. Tar makes links
+    // last: they would come after what takes their place.
     if (this.#directories.has(path)) throw ambiguous(path);
+    if (this.#links.has(path) && type !== entryTypes.symbolicLink) throw ambiguous(path);
     const packed = { ...header, name: path, uid: ownerOnDisk(header.uid), gid: ownerOnDisk(header.gid) };
     if (type === entryTypes.file) {
       this.#packer.add(encodeEntry({ ...packed, linkName: '' }, harmless(xattrs)));
@@ -261,7 +263,7 @@ function checkTarget({ name, linkName }: TarHeader): void {
 }
 
 function ambiguous(path: string): TarError {
-  return new TarError(`${showName(path)}: is both a directory and something else in the same layer`);
+  return new TarError(`${showName(path)}: is two things in the same layer`);
 }
 
 function harmless(xattrs: Map<string, string>): Map<string, string> {

@@ -1,9 +1,10 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, rm, stat, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { syncDirectory } from '../../../../files/atomic-write.js';
+import { syncDirectory, writeFileAtomically } from '../../../../files/atomic-write.js';
 import { errorData, type Logger } from '../../../../logging/logger.js';
+import { ImageError } from '../../../errors.js';
 import { runHostProgram } from '../../host-program.js';
 import { treeUsage } from '../../volumes/tree-usage.js';
 import type { UnpackedLayer } from './layer-unpacking.js';
@@ -162,10 +163,10 @@ export class LayerStore {
       const rootfs = join(temporary, 'rootfs');
       await mkdir(rootfs, { recursive: true, mode: 0o755 });
       const { opaqueDirectories } = await unpack(rootfs);
+      await runHostProgram('coreutils', 'sync', ['--file-system', temporary], { timeoutMs: syncLimitMs });
       const { bytesUsed: bytes } = await treeUsage(rootfs);
       const record = { version: 1 as const, bytes, opaqueDirectories: [...opaqueDirectories], origin };
-      await writeFile(join(temporary, 'layer.json'), JSON.stringify(record), { mode: 0o600 });
-      await runHostProgram('coreutils', 'sync', ['--file-system', temporary], { timeoutMs: syncLimitMs });
+      await writeFileAtomically(join(temporary, 'layer.json'), JSON.stringify(record));
       await rename(temporary, join(this.#layers, name));
       await syncDirectory(this.#layers);
       const entry = this.#entry(name, record, Date.now());
@@ -174,7 +175,8 @@ export class LayerStore {
       return entry;
     } catch (error) {
       await this.#discard(temporary);
-      throw error;
+      if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error;
+      throw new ImageError(`${origin} cannot be unpacked: no space left on device`, { cause: error });
     }
   }
 

@@ -1,9 +1,13 @@
+import { statfs } from 'node:fs/promises';
 import { ImageError } from '../../../errors.js';
 import { intoProgram, ProgramError } from '../program-streams.js';
 import { TarError } from '../tar/tar-format.js';
 import { decompressed } from './decompression.js';
 import { measured } from './digest-meter.js';
 import { LayerFilter, type LayerFilterOptions } from './layer-filter.js';
+
+/** Whoever has less left has run out of space: file systems keep some blocks for themselves. */
+const fullBytes = 64 * 1024;
 
 /** An archive that becomes a layer. */
 export interface LayerArchive {
@@ -47,10 +51,25 @@ export async function unpackLayer(
     if (filter.hasMarkers) await extract(directory, filter.markers(directory));
   } catch (error) {
     signal.throwIfAborted();
-    const isTold = error instanceof TarError || error instanceof ProgramError || error instanceof ImageError;
-    throw isTold ? new ImageError(`${archive.name} cannot be unpacked: ${error.message}`, { cause: error }) : error;
+    const reason = await reasonOf(error, directory);
+    throw reason === undefined
+      ? error
+      : new ImageError(`${archive.name} cannot be unpacked: ${reason}`, { cause: error });
   }
   return { opaqueDirectories: filter.opaqueDirectories };
+}
+
+/** Undefined for what is no fault of the archive or the disk. */
+async function reasonOf(error: unknown, directory: string): Promise<string | undefined> {
+  if (error instanceof TarError || error instanceof ImageError) return error.message;
+  if (!(error instanceof ProgramError)) return undefined;
+  // Tar's own words are of a short write, or of many files that could not be made.
+  return (await isFull(directory)) ? `no space left on device (${error.message})` : error.message;
+}
+
+async function isFull(directory: string): Promise<boolean> {
+  const { bavail, bsize, files, ffree } = await statfs(directory);
+  return bavail * bsize < fullBytes || (files > 0 && ffree === 0);
 }
 
 async function* contentOf(archive: LayerArchive, signal: AbortSignal): AsyncGenerator<Buffer> {

@@ -69,7 +69,9 @@ const mostShortNameBytes = 100;
  */
 export function decodeHeader(block: Buffer): TarHeader | undefined {
   if (block[0] === 0 && block.every((byte) => byte === 0)) return undefined;
-  if (checksumOf(block) !== numberIn(block, 'checksum')) throw new TarError('not a tar archive, or a damaged one');
+  if (checksumOf(block) !== Number.parseInt(textIn(block, 'checksum'), 8)) {
+    throw new TarError('not a tar archive, or a damaged one');
+  }
   const isPosix = textIn(block, 'magic').startsWith('ustar') && block[fields.magic[0] + 5] === 0;
   const prefix = isPosix ? textIn(block, 'prefix') : '';
   const name = textIn(block, 'name');
