@@ -1,4 +1,5 @@
 import type { Logger } from '../../logging/logger.js';
+import type { Launcher } from '../../process/launcher.js';
 import type { RlimitSpec } from '../engine.js';
 import { HostRequirementError } from '../errors.js';
 import type { ContainerState } from './container-state.js';
@@ -9,6 +10,7 @@ import type { MigrationWarmer } from './migration-warmer.js';
 import type { Cgroups, Network, Volumes } from './ports.js';
 import type { ReachableDepot } from './reachable-depot.js';
 import type { Confinement } from './runtime/bundle.js';
+import type { BundleMount } from './runtime/bundle-mounts.js';
 import type { RuntimeChoice } from './runtime/choice.js';
 import type { OciRuntime } from './runtime/oci-runtime.js';
 import { ownHardLimits, raisedLimits } from './runtime/rlimits.js';
@@ -26,6 +28,8 @@ export interface Host {
   bootId: string;
   tools: HostTools;
   runtimes: RuntimeChoice;
+  /** Programs of the engine that every container has. */
+  programMounts: BundleMount[];
   /** Kernel parameters that containers take over from the host. */
   sysctls: Record<string, string>;
   userNamespaces: UserNamespaces;
@@ -36,9 +40,12 @@ export interface Host {
   volumes: Volumes;
   network: Network;
   cgroups: Cgroups;
+  launcher: Launcher;
   supervisor: Supervisor;
   shell: ContainerShell;
   streams: TarStreams;
+  /** Whether containers have the program that sets extended attributes. */
+  hasAttributeTool: boolean;
   activity: StartActivity;
   warmer: MigrationWarmer;
   logger: Logger;
