@@ -24,6 +24,8 @@ import { collectMetrics } from './metrics.js';
 import type { NetworkLease } from './ports.js';
 import { ContainerProcesses } from './processes/container-processes.js';
 import { endProcesses } from './removal.js';
+import { setAttributes as setContainerAttributes } from './streams/stream-in-attributes.js';
+import type { SetAttributes } from './streams/tar-streams.js';
 import type { SupervisedProcess } from './supervisor/supervised-process.js';
 import { Turnstile } from './turnstile.js';
 
@@ -102,7 +104,8 @@ export class OciContainer implements Container {
   }
 
   streamIn(options: { path: string; user?: string; tar: Readable }): Promise<void> {
-    return this.#use(() => this.#host.streams.in(this.#init, options));
+    const setAttributes: SetAttributes = (request) => setContainerAttributes(this.#host, this.#state, request);
+    return this.#use(() => this.#host.streams.in(this.#init, options, setAttributes));
   }
 
   streamOut(options: { path: string; user?: string }): Promise<Readable> {

@@ -120,7 +120,7 @@ const bundle: Step<Creation> = {
   async run({ host, spec, file }) {
     const { handle, limits, volume, network, hasUserNamespace } = file.state;
     if (!volume || !network) throw new Error(`container ${handle} has no volume or network yet`);
-    const { tools, cgroups } = host;
+    const { cgroups } = host;
     const confinement = confinementOf(host, file.state);
     const hostsFile = join(file.directory, 'hosts');
     const resolvConfFile = join(file.directory, 'resolv.conf');
@@ -136,8 +136,7 @@ const bundle: Step<Creation> = {
       limitsSwap: cgroups.limitsSwap,
       limits,
       ...(cpuQuota && { cpuQuota }),
-      initProgram: tools.catatonit,
-      toolboxProgram: tools.busybox,
+      programMounts: host.programMounts,
       hostsFile,
       resolvConfFile,
       bindMounts: await userMounts(spec.bindMounts ?? []),

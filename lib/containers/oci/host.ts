@@ -1,4 +1,5 @@
 import type { Logger } from '../../logging/logger.js';
+import type { Launcher } from '../../process/launcher.js';
 import type { RlimitSpec } from '../engine.js';
 import { HostRequirementError } from '../errors.js';
 import type { ContainerState } from './container-state.js';
@@ -8,6 +9,7 @@ import type { MigrationWarmer } from './migration-warmer.js';
 import type { Cgroups, Images, Network, Ownership, Volumes } from './ports.js';
 import type { ReachableDepot } from './reachable-depot.js';
 import type { Confinement } from './runtime/bundle.js';
+import type { BundleMount } from './runtime/bundle-mounts.js';
 import type { RuntimeChoice } from './runtime/choice.js';
 import type { NameSettings } from './runtime/host-files.js';
 import type { OciRuntime } from './runtime/oci-runtime.js';
@@ -27,6 +29,8 @@ export interface Host {
   tools: HostTools;
   runtimes: RuntimeChoice;
   images: Images;
+  /** Programs of the engine that every container has. */
+  programMounts: BundleMount[];
   userNamespaces: UserNamespaces;
   depot: ReachableDepot;
   /** Programs in unprivileged containers cannot gain capabilities. */
@@ -34,9 +38,12 @@ export interface Host {
   volumes: Volumes;
   network: Network;
   cgroups: Cgroups;
+  launcher: Launcher;
   supervisor: Supervisor;
   shell: ContainerShell;
   streams: TarStreams;
+  /** Whether containers have the program that sets extended attributes. */
+  hasAttributeTool: boolean;
   activity: StartActivity;
   /** For the containers' `/etc/hosts` and `/etc/resolv.conf`. */
   names: NameSettings;

@@ -40,6 +40,11 @@ export class DepotLayout {
     return join(this.run, '@probe');
   }
 
+  /** What containers are given to set extended attributes with. */
+  get attributeTool(): string {
+    return join(this.run, '@attributes');
+  }
+
   /** Directory of a container. */
   container(handle: string): string {
     return join(this.run, handle);

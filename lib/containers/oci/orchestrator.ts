@@ -27,11 +27,13 @@ import type { Cgroups, Image, Images, Network, Volumes } from './ports.js';
 import { ReachableDepot } from './reachable-depot.js';
 import { recover } from './recovery.js';
 import { releaseHoldings, removeDirectory } from './removal.js';
+import { programMounts } from './runtime/bundle-mounts.js';
 import { chooseRuntime } from './runtime/choice.js';
 import type { NameSettings } from './runtime/host-files.js';
 import type { RuntimeName } from './runtime/oci-runtime.js';
 import type { StartActivity } from './start-activity.js';
 import { runStages } from './steps.js';
+import { prepareAttributeTool } from './streams/attribute-tool.js';
 import { ContainerShell } from './streams/container-shell.js';
 import { TarStreams } from './streams/tar-streams.js';
 import { Supervisor } from './supervisor/supervisor.js';
@@ -109,9 +111,16 @@ export class OciEngine implements ContainerEngine {
     // Before the first network is made, which belongs to one.
     const hasUserNamespaces = await this.#enableUserNamespaces();
     await Promise.all([images.start(), volumes.start(), network.start(), cgroups.start()]);
+    const hasAttributeTool = await prepareAttributeTool(layout.attributeTool);
+    const ownPrograms = await programMounts({
+      init: tools.catatonit,
+      toolbox: tools.busybox,
+      ...(hasAttributeTool && { attributeTool: layout.attributeTool }),
+    });
     const runtimes = await chooseRuntime({
       wanted: this.#settings.runtime,
       directory: layout.runtimes,
+      programMounts: ownPrograms,
       probeDirectory: depot.pathOf(layout.probe),
       ...(hasUserNamespaces && { userNamespaces }),
       tools,
@@ -127,11 +136,13 @@ export class OciEngine implements ContainerEngine {
       bootId: await readBootId(),
       tools,
       runtimes,
+      programMounts: ownPrograms,
       depot,
       noNewPrivileges: this.#settings.noNewPrivileges,
       supervisor,
       shell,
       streams: new TarStreams({ shell }),
+      hasAttributeTool,
       warmer: new MigrationWarmer(),
     };
     this.#host = host;

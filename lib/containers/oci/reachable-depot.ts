@@ -30,11 +30,13 @@ export class ReachableDepot {
     return join(this.alias, relative(this.depot, path));
   }
 
-  /** Takes the mounts away; nothing may be mounted below the depot any more. */
+  /** Takes the mounts away; nothing may be mounted below the depot any more. Idempotent. */
   async release(): Promise<void> {
     if (this.alias === undefined) return;
     await unmount([this.alias, this.depot]);
-    await rmdir(this.alias);
+    await rmdir(this.alias).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'ENOENT') throw error;
+    });
   }
 }
 

@@ -1,13 +1,6 @@
 import type { Limits } from '../../engine.js';
 import { type Confinement, filters, idMaps, initProcess, resources, seccompAnnotation } from '../runtime/bundle.js';
-import {
-  type BundleMount,
-  cgroupMount,
-  fileMount,
-  initPathInContainer,
-  kernelMounts,
-  toolboxPathInContainer,
-} from '../runtime/bundle-mounts.js';
+import { type BundleMount, cgroupMount, kernelMounts, networkFileMounts } from '../runtime/bundle-mounts.js';
 
 export interface PeaBundleRequest {
   /** Mounted root file system on the host. */
@@ -21,9 +14,7 @@ export interface PeaBundleRequest {
   cgroupsVersion: 1 | 2;
   limitsSwap: boolean;
   limits: Limits;
-  /** Static programs on the host. */
-  initProgram: string;
-  toolboxProgram: string;
+  programMounts: BundleMount[];
   /** Those of the container. */
   hostsFile: string;
   resolvConfFile: string;
@@ -45,10 +36,8 @@ export function peaConfig(request: PeaBundleRequest): object {
     mounts: [
       ...kernelMounts,
       ...(request.cgroupsVersion === 1 && !isPrivileged ? [cgroupMount] : []),
-      fileMount(request.initProgram, initPathInContainer, 'ro'),
-      fileMount(request.toolboxProgram, toolboxPathInContainer, 'ro'),
-      fileMount(request.hostsFile, '/etc/hosts', 'rw'),
-      fileMount(request.resolvConfFile, '/etc/resolv.conf', 'rw'),
+      ...request.programMounts,
+      ...networkFileMounts(request.hostsFile, request.resolvConfFile),
       ...request.bindMounts,
     ],
     ...seccompAnnotation(confinement),

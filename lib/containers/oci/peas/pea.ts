@@ -98,7 +98,7 @@ async function writeBundle(
   pea: PeaState,
   spec: ProcessSpec,
 ): Promise<void> {
-  const { cgroups, tools, layout } = host;
+  const { cgroups, layout } = host;
   if (!state.init || !pea.volume) throw new Error(`container ${state.handle} is not complete`);
   const container = layout.container(state.handle);
   const config = peaConfig({
@@ -110,8 +110,7 @@ async function writeBundle(
     cgroupsVersion: cgroups.version,
     limitsSwap: cgroups.limitsSwap,
     limits: processLimits(spec.limits),
-    initProgram: tools.catatonit,
-    toolboxProgram: tools.busybox,
+    programMounts: host.programMounts,
     hostsFile: join(container, 'hosts'),
     resolvConfFile: join(container, 'resolv.conf'),
     bindMounts: await userMounts(spec.bindMounts ?? []),

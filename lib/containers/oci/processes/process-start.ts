@@ -6,7 +6,9 @@ import { describeProcess } from '../supervisor/process-spec.js';
 import type { SupervisedProcess } from '../supervisor/supervised-process.js';
 import type { SupervisedContainer } from '../supervisor/supervisor.js';
 import { lookUpAccount } from '../users/container-files.js';
+import { shiftId } from '../users/id-map.js';
 import { explainStartFailure } from './start-failure.js';
+import { giveTerminal } from './terminal-owner.js';
 
 export interface ProcessStart {
   host: Host;
@@ -38,11 +40,14 @@ export async function startProcess(start: ProcessStart): Promise<SupervisedProce
   });
   const container = { ...start.container, runtime: runtimeCommandOf(host, state, spec.rlimits) };
   try {
-    return await host.supervisor.run(container, start.id, process, {
+    const supervised = await host.supervisor.run(container, start.id, process, {
       hasStdin: io.stdin !== undefined,
       hasTty: spec.tty !== undefined,
       keepsOutput: spec.discardOutput !== true,
     });
+    const conmon = spec.tty && (await supervised.directory.readConmonPid());
+    if (conmon) await giveTerminal(init, conmon, state.hasUserNamespace ? shiftId(account.uid) : account.uid);
+    return supervised;
   } catch (error) {
     throw await explainStartFailure(init, spec.path, directory, error);
   }

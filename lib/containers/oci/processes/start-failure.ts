@@ -1,4 +1,4 @@
-import { lstat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { posix } from 'node:path';
 import { resolveBeneath } from '../../../files/beneath.js';
 import type { ProcessIdentity } from '../../../process/identity.js';
@@ -35,7 +35,7 @@ export async function explainStartFailure(
 
 async function statusIn(init: ProcessIdentity, path: string) {
   try {
-    return await lstat(await resolveBeneath(rootOf(init), path, 'stays'));
+    return await stat(await resolveBeneath(rootOf(init), path, 'stays'));
   } catch {
     return undefined;
   }

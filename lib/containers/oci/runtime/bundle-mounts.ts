@@ -17,6 +17,9 @@ export const initPathInContainer = '/tmp/garden-init';
 /** Its last component must begin with `busybox`: the program takes the applet from its own name otherwise. */
 export const toolboxPathInContainer = '/dev/busybox';
 
+/** Where the program that sets extended attributes is found. */
+export const attributeToolPathInContainer = '/dev/garden-attributes';
+
 /** What every root file system gets from the kernel (docs/protocol/containers.md §3.2). */
 export const kernelMounts: BundleMount[] = [
   { destination: '/proc', type: 'proc', source: 'proc', options: ['nosuid', 'noexec', 'nodev'] },
@@ -45,13 +48,46 @@ export const cgroupMount: BundleMount = {
   options: ['ro', 'nosuid', 'noexec', 'nodev'],
 };
 
-/** A file of the host in the place of another one. */
-export function fileMount(source: string, destination: string, mode: 'ro' | 'rw'): BundleMount {
-  return { destination, type: 'bind', source, options: ['bind', mode] };
-}
-
 /** Flags that a user namespace must not take away from what it is given. */
 const keptFlags = ['nosuid', 'nodev', 'noexec', 'noatime', 'nodiratime', 'relatime'];
+
+/** Programs and files of the host that every container has. */
+export interface OwnFiles {
+  /** Static programs. */
+  init: string;
+  toolbox: string;
+  /** Directory with the program that sets extended attributes; absent: this host has none. */
+  attributeTool?: string;
+}
+
+/** Mounts of the engine's own programs, the same for all containers; to be made once. */
+export async function programMounts(files: OwnFiles): Promise<BundleMount[]> {
+  const places: [source: string, destination: string][] = [
+    [files.init, initPathInContainer],
+    [files.toolbox, toolboxPathInContainer],
+    ...(files.attributeTool === undefined
+      ? []
+      : [[files.attributeTool, attributeToolPathInContainer] satisfies [string, string]]),
+  ];
+  const mounted = await listMounts();
+  return Promise.all(
+    places.map(async ([source, destination]) => ({
+      destination,
+      type: 'bind',
+      source,
+      options: ['bind', 'ro', ...flagsOf(await realpath(source), mounted)],
+    })),
+  );
+}
+
+/** Mounts of the files that stand in for `/etc/hosts` and `/etc/resolv.conf`. */
+export function networkFileMounts(hostsFile: string, resolvConfFile: string): BundleMount[] {
+  const places = [
+    { source: hostsFile, destination: '/etc/hosts' },
+    { source: resolvConfFile, destination: '/etc/resolv.conf' },
+  ];
+  return places.map((place) => ({ ...place, type: 'bind', options: ['bind', 'rw'] }));
+}
 
 /**
  * Bind mounts that a client asks for, as usable as their sources are on the host or read-only throughout. What is

@@ -3,10 +3,9 @@ import { type IdMapping, unprivilegedIdMap } from '../users/id-map.js';
 import {
   type BundleMount,
   cgroupMount,
-  fileMount,
   initPathInContainer,
   kernelMounts,
-  toolboxPathInContainer,
+  networkFileMounts,
 } from './bundle-mounts.js';
 import { capabilitiesFor } from './capabilities.js';
 import { allDevices, fuseDevice, maskedPaths, readonlyPaths, runtimeDevices } from './confinement.js';
@@ -46,9 +45,7 @@ export interface BundleRequest {
   limits: Limits;
   /** The most processor time, microseconds. */
   cpuQuota?: { quota: number; period: number };
-  /** Static programs on the host. */
-  initProgram: string;
-  toolboxProgram: string;
+  programMounts: BundleMount[];
   /** Files on the host that stand in for `/etc/hosts` and `/etc/resolv.conf`. */
   hostsFile: string;
   resolvConfFile: string;
@@ -75,10 +72,8 @@ export function bundleConfig(request: BundleRequest): object {
     mounts: [
       ...kernelMounts,
       ...(request.cgroupsVersion === 1 && !isPrivileged ? [cgroupMount] : []),
-      fileMount(request.initProgram, initPathInContainer, 'ro'),
-      fileMount(request.toolboxProgram, toolboxPathInContainer, 'ro'),
-      fileMount(request.hostsFile, '/etc/hosts', 'rw'),
-      fileMount(request.resolvConfFile, '/etc/resolv.conf', 'rw'),
+      ...request.programMounts,
+      ...networkFileMounts(request.hostsFile, request.resolvConfFile),
       ...request.bindMounts,
     ],
     ...seccompAnnotation(confinement),

@@ -11,6 +11,7 @@ import type { Cgroups } from '../ports.js';
 import { rootOutside } from '../users/id-map.js';
 import type { UserNamespaces } from '../users/user-namespaces.js';
 import { bundleConfig, type Confinement } from './bundle.js';
+import type { BundleMount } from './bundle-mounts.js';
 import { availableCapabilities } from './capabilities.js';
 import { OciRuntime, type RuntimeName } from './oci-runtime.js';
 import { seccompProfile } from './seccomp.js';
@@ -20,6 +21,7 @@ export interface RuntimeChoiceOptions {
   launcher: Launcher;
   /** The runtimes' own state. */
   directory: string;
+  programMounts: BundleMount[];
   /** Where a container is made to see what works. */
   probeDirectory: string;
   /** Absent: containers get none. */
@@ -106,7 +108,7 @@ async function probe(
   runtime: OciRuntime,
   confinement: Confinement,
   hasUserNamespace: boolean,
-  { probeDirectory: bundle, tools, cgroups, userNamespaces }: RuntimeChoiceOptions,
+  { probeDirectory: bundle, programMounts, cgroups, userNamespaces }: RuntimeChoiceOptions,
 ): Promise<string | undefined> {
   const handle = `probe-${process.pid}`;
   try {
@@ -124,8 +126,7 @@ async function probe(
       cgroupsVersion: cgroups.version,
       limitsSwap: cgroups.limitsSwap,
       limits: { memoryBytes: 64 * 1024 * 1024, cpuShares: 2, maxPids: 8 },
-      initProgram: tools.catatonit,
-      toolboxProgram: tools.busybox,
+      programMounts,
       hostsFile: join(bundle, 'empty'),
       resolvConfFile: join(bundle, 'empty'),
       bindMounts: [],

@@ -1,6 +1,6 @@
 import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process';
 import { readlinkSync } from 'node:fs';
-import { lstat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { dirname, relative } from 'node:path';
 import { resolveBeneath } from '../../../files/beneath.js';
 import type { ProcessIdentity } from '../../../process/identity.js';
@@ -45,7 +45,7 @@ export class ContainerShell {
   async makeDirectory(init: ProcessIdentity, account: Pick<Account, 'uid' | 'gid'>, path: string): Promise<string> {
     const { resolved, missing } = await missingDirectories(init, path);
     if (missing.length === 0) return resolved;
-    const script = `for d do [ -d "$d" ] || { "$0" mkdir -m 755 "$d" && "$0" chown -h ${account.uid}:${account.gid} "$d"; } || exit 1; done`;
+    const script = makeDirectories(account);
     const root = { uid: 0, gid: 0 };
     const shell = this.spawn(
       init,
@@ -56,6 +56,18 @@ export class ContainerShell {
     await succeeded(shell, `cannot create directory ${path}`);
     return resolved;
   }
+}
+
+/**
+ * Shell script for paths of directories as arguments, outermost first, and the toolbox as its name. It steps into the
+ * parent before anything is made there: a link that its owner puts in the way leads nowhere.
+ */
+function makeDirectories({ uid, gid }: Pick<Account, 'uid' | 'gid'>): string {
+  return `for path do
+parent="\${path%/*}"; name="./\${path##*/}"
+cd -P "\${parent:-/}" && [ "$PWD" = "\${parent:-/}" ] || { echo "$parent was replaced" >&2; exit 1; }
+[ -d "$name" ] || { "$0" mkdir -m 755 "$name" && "$0" chown -h ${uid}:${gid} "$name"; } || exit 1
+done`;
 }
 
 /** The kernel refuses to enter a user namespace that one is in already. */
@@ -87,15 +99,18 @@ async function missingDirectories(
   const resolved = await resolveBeneath(root, path, 'stays');
   const missing: string[] = [];
   for (let candidate = resolved; candidate !== root; candidate = dirname(candidate)) {
-    if (await exists(candidate)) break;
+    const isFound = await isDirectory(candidate);
+    if (isFound === false) throw new Error(`cannot create directory ${path}: not a directory`);
+    if (isFound) break;
     missing.unshift(`/${relative(root, candidate)}`);
   }
   return { resolved: `/${relative(root, resolved)}`, missing };
 }
 
-async function exists(path: string): Promise<boolean> {
-  return lstat(path).then(
-    () => true,
-    () => false,
+/** Whether a path without symbolic links is a directory; undefined when nothing is there. */
+async function isDirectory(path: string): Promise<boolean | undefined> {
+  return stat(path).then(
+    (status) => status.isDirectory(),
+    () => undefined,
   );
 }
