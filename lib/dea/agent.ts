@@ -136,6 +136,7 @@ export class Agent implements Component {
     const engine = createEngine({
       kind: engineKind(config),
       settings: config.containers,
+      wardenSocket: config.warden_socket,
       baseDirectory: config.base_dir,
       localIp,
       logger,
