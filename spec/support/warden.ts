@@ -2,11 +2,13 @@ import { once } from 'node:events';
 import { rm } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
 import { dirname, join } from 'node:path';
+import { WardenEngine } from '../../lib/containers/warden/client/warden-engine.js';
 import { decodeEnvelope, decodeResponse, encodeRequest } from '../../lib/containers/warden/protocol/codec.js';
 import { encodeFrame, FrameParser } from '../../lib/containers/warden/protocol/framing.js';
 import type { RequestFields, RequestName, Response, TypeName } from '../../lib/containers/warden/protocol/messages.js';
 import { WardenServer, type WardenServerOptions } from '../../lib/containers/warden/server/warden-server.js';
 import { silentLogger } from '../../lib/logging/logger.js';
+import type { EngineSubject } from '../containers/engine-contract.js';
 import { type OciSubject, startOciEngine } from './oci.js';
 
 /** A client that speaks the protocol byte by byte, and counts on nothing. */
@@ -152,6 +154,20 @@ export class WardenSubject {
     await this.oci.dispose();
   }
 
+  /** The engine port over a client's connections to the server. */
+  async startClient(): Promise<WardenEngine> {
+    const directory = dirname(this.socketPath);
+    const client = WardenEngine.create({
+      socketPath: this.socketPath,
+      stateFile: join(directory, 'client.json'),
+      scratchDirectory: join(directory, 'scratch'),
+      pollIntervalMs: 100,
+      logger: silentLogger,
+    });
+    await client.start();
+    return client;
+  }
+
   async #listen(): Promise<void> {
     this.#server = WardenServer.create({
       engine: this.oci.engine,
@@ -164,4 +180,27 @@ export class WardenSubject {
     });
     await this.#server.start();
   }
+}
+
+/** The engine port through client and server, over a real engine. */
+export async function startWardenEngine(): Promise<EngineSubject & { readonly warden: WardenSubject }> {
+  const warden = await WardenSubject.start();
+  let client = await warden.startClient();
+  return {
+    warden,
+    rootfs: warden.oci.rootfs,
+    get engine() {
+      return client;
+    },
+    async restart() {
+      await client.stop();
+      await warden.restart();
+      client = await warden.startClient();
+    },
+    async dispose() {
+      await Promise.all((await client.list()).map(({ handle }) => client.destroy(handle)));
+      await client.release();
+      await warden.dispose();
+    },
+  };
 }

@@ -55,7 +55,9 @@ for (const engine of ['garden', 'warden'] as const) {
 
     async function start(): Promise<Message> {
       const message = startMessage({ sha1: sha1(droplet), executableUri: blobs.put('/droplet', droplet) });
-      peer.publish(`dea.${await peer.cellId()}.start`, message);
+      // After a restart the cell has another id.
+      const { id } = await peer.next('dea.advertise', () => true, { since: peer.mark });
+      peer.publish(`dea.${id}.start`, message);
       await peer.next('router.register', (data) => data.app === message.droplet, { timeoutMs: 40_000 });
       return message;
     }
