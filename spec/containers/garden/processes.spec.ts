@@ -353,7 +353,7 @@ describe('processes over the Garden API', function () {
       return (json as { CPUStat: { Usage: number } }).CPUStat.Usage;
     };
     const before = await writtenBy();
-    await eventually(async () => ((await writtenBy()) - before > 5e8 ? true : undefined), { timeoutMs: 30_000 });
+    await eventually(async () => ((await writtenBy()) - before > 1e8 ? true : undefined), { timeoutMs: 30_000 });
     const { rssKb } = await residentMemory(garden.pid);
     expect(rssKb).to.be.below(400_000);
     connection.send('{"signal":1}');
