@@ -145,7 +145,8 @@ export class ProcessConnection {
   #finish(end: ConnectionEnd): void {
     if (this.#over.signal.aborted) return;
     this.#end = end;
-    this.#stdin.end();
+    // A client that the server leaves may come back to the next one, and go on.
+    if (end !== 'closed') this.#stdin.end();
     this.#over.abort();
   }
 }
