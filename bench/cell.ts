@@ -1,4 +1,3 @@
-import { readFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type BlobServer, sha1, startBlobServer } from '../spec/support/blob-server.js';
 import { type Cell, makeCell } from '../spec/support/cell.js';
@@ -8,12 +7,12 @@ import { type Message, Peer } from '../spec/support/peer.js';
 import { startMessage } from '../spec/support/start-message.js';
 import type { Figure } from './figure.js';
 import { median } from './figure.js';
+import { processCost } from './process-cost.js';
 
 const startRounds = 10;
 const concurrentStarts = 10;
 const idleInstances = 50;
 const idleSeconds = 20;
-const ticksPerSecond = 100;
 
 /** What an operator feels of a cell: how fast apps start, what a full cell costs at rest. */
 export async function benchCell(): Promise<Figure[]> {
@@ -80,14 +79,14 @@ class CellBench {
   }
 
   async measureIdle(): Promise<Figure[]> {
-    const memoryBefore = await this.residentBytes();
+    const memoryBefore = (await processCost(this.cell.pid)).residentBytes;
     const apps: Message[] = [];
     while (apps.length < idleInstances) apps.push(...(await this.startApps(10)));
     await delay(5000);
-    const memoryAfter = await this.residentBytes();
-    const before = await this.cpuSeconds();
+    const before = await processCost(this.cell.pid);
+    const memoryAfter = before.residentBytes;
     await delay(idleSeconds * 1000);
-    const used = (await this.cpuSeconds()) - before;
+    const used = (await processCost(this.cell.pid)).cpuSeconds - before.cpuSeconds;
     await this.stopApps(apps);
     return [
       {
@@ -131,16 +130,5 @@ class CellBench {
   private async stopApps(apps: Message[]): Promise<void> {
     for (const { droplet } of apps) this.peer.publish('dea.stop', { droplet });
     while ((await this.cell.snapshot()).instances.length > 0) await delay(50);
-  }
-
-  private async cpuSeconds(): Promise<number> {
-    const text = await readFile(`/proc/${this.cell.pid}/stat`, 'utf8');
-    const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
-    return (Number(fields[11]) + Number(fields[12])) / ticksPerSecond;
-  }
-
-  private async residentBytes(): Promise<number> {
-    const status = await readFile(`/proc/${this.cell.pid}/status`, 'utf8');
-    return Number(/VmRSS:\s+(\d+) kB/.exec(status)![1]) * 1024;
   }
 }

@@ -1,14 +1,9 @@
-import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ContainerEngine, ContainerSpec } from '../lib/containers/engine.js';
-import { mountOverlay, unmount } from '../lib/containers/oci/mounts.js';
-import { runCommand } from '../lib/process/command.js';
 import { type OciSubject, startOciEngine } from '../spec/support/oci.js';
+import { BareBundle } from './bare-bundle.js';
 import { type Figure, median } from './figure.js';
 
 const rounds = 40;
@@ -26,7 +21,7 @@ const line = ['/bin/echo', 'first output'];
  */
 export async function benchContainers(): Promise<Figure[]> {
   const subject = await startOciEngine({ runtime: 'crun' });
-  const bare = await BareBundle.prepare(subject.rootfs);
+  const bare = await BareBundle.prepare(subject.rootfs, line);
   try {
     await startAndDestroy(subject);
     const bareTimes: number[] = [];
@@ -95,46 +90,4 @@ async function startInParallel({ engine, rootfs }: OciSubject): Promise<number> 
   const took = performance.now() - begun;
   await Promise.all(started.map(({ handle }) => engine.destroy(handle)));
   return took;
-}
-
-/** A bundle as `crun spec` makes it, over a mounted overlay. */
-class BareBundle {
-  #runs = 0;
-
-  private constructor(private readonly directory: string) {}
-
-  static async prepare(rootfs: string): Promise<BareBundle> {
-    const directory = await mkdtemp(join(tmpdir(), 'bare-'));
-    const [upper, work, target] = ['upper', 'work', 'rootfs'].map((name) => join(directory, name)) as [
-      string,
-      string,
-      string,
-    ];
-    await Promise.all([upper, work, target].map((path) => mkdir(path)));
-    await mountOverlay({ lower: rootfs, upper, work, target, volatile: true });
-    await runCommand('crun', ['spec'], { cwd: directory });
-    const configFile = join(directory, 'config.json');
-    const config = JSON.parse(await readFile(configFile, 'utf8'));
-    config.process = { ...config.process, args: line, terminal: false };
-    config.root = { path: target, readonly: false };
-    await writeFile(configFile, JSON.stringify(config));
-    return new BareBundle(directory);
-  }
-
-  /** Milliseconds until the bundle's process has said its line. */
-  async run(): Promise<number> {
-    this.#runs += 1;
-    const args = ['--root', join(this.directory, 'runtime'), 'run', '--bundle', this.directory, `bare-${this.#runs}`];
-    const begun = performance.now();
-    const child = spawn('crun', args, { stdio: ['ignore', 'pipe', 'inherit'] });
-    await once(child.stdout, 'data');
-    const took = performance.now() - begun;
-    if (child.exitCode === null) await once(child, 'exit');
-    return took;
-  }
-
-  async remove(): Promise<void> {
-    await unmount([join(this.directory, 'rootfs')]);
-    await rm(this.directory, { recursive: true });
-  }
 }

@@ -1,8 +1,12 @@
 import { benchCell } from './cell.js';
 import { benchContainers } from './containers.js';
 import { printFigures } from './figure.js';
+import { benchGarden } from './garden.js';
 
-const benches = { containers: benchContainers, cell: benchCell };
+const benches = {
+  containers: async () => [...(await benchContainers()), ...(await benchGarden())],
+  cell: benchCell,
+};
 const wanted = process.argv.slice(2);
 for (const name of wanted) {
   if (!(name in benches)) {

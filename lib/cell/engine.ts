@@ -1,8 +1,10 @@
 import { join } from 'node:path';
 import type { ContainerEngine } from '../containers/engine.js';
-import { HostRequirementError } from '../containers/errors.js';
+import type { ServerAddress } from '../containers/garden/client/garden-calls.js';
+import { GardenEngine } from '../containers/garden/client/garden-engine.js';
 import { createOciEngine } from '../containers/oci/oci-engine.js';
 import { createProcessEngine } from '../containers/process/process-engine.js';
+import { WardenEngine } from '../containers/warden/client/warden-engine.js';
 import type { Logger } from '../logging/logger.js';
 
 /** The `containers` keys of a cell's configuration. */
@@ -15,21 +17,23 @@ export interface EngineSettings {
   spares: number;
   allow_host_access: boolean;
   deny_networks: string[];
+  garden_address: string;
 }
 
 export interface EngineOptions {
   kind: 'oci' | 'process' | 'garden' | 'warden';
   settings: EngineSettings;
+  /** Socket of the Warden server, for `warden`. */
+  wardenSocket?: string | undefined;
   /** Holds the depot unless the settings name one. */
   baseDirectory: string;
   localIp: string;
   logger: Logger;
 }
 
-/**
- * The container engine of a cell, shared by all of its fronts.
- * @throws HostRequirementError for an engine that this version does not have
- */
+const defaultWardenSocket = '/tmp/warden.sock';
+
+/** The container engine of a cell, shared by all of its fronts. */
 export function createEngine(options: EngineOptions): ContainerEngine {
   const { kind, settings, localIp, logger } = options;
   const depotDirectory = settings.depot_dir ?? join(options.baseDirectory, 'depot');
@@ -55,7 +59,21 @@ export function createEngine(options: EngineOptions): ContainerEngine {
         logger,
       });
     case 'garden':
+      return new GardenEngine({ address: gardenAddress(settings.garden_address), logger });
     case 'warden':
-      throw new HostRequirementError(`containers.engine: ${kind} is not built yet; use oci or process`);
+      return WardenEngine.create({
+        socketPath: options.wardenSocket ?? defaultWardenSocket,
+        stateFile: join(options.baseDirectory, 'db', 'warden.json'),
+        scratchDirectory: join(options.baseDirectory, 'warden'),
+        externalIp: localIp,
+        logger,
+      });
   }
+}
+
+/** `/path/of/a.sock`, or `host:port`. */
+function gardenAddress(text: string): ServerAddress {
+  if (text.startsWith('/')) return { kind: 'unix', path: text };
+  const colon = text.lastIndexOf(':');
+  return { kind: 'tcp', host: text.slice(0, colon), port: Number(text.slice(colon + 1)) };
 }

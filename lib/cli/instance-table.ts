@@ -1,7 +1,7 @@
+import { formatTable } from '../process/table.js';
 import { formatBytes, formatDuration, formatTime } from './quantities.js';
 import type { InstanceEntry, StatsEntry } from './resources.js';
 import type { Session } from './session.js';
-import { formatTable } from './table.js';
 
 /** Prints a line for each instance: state, since when, and why one crashed. */
 export function showInstances(session: Session, instances: Record<string, InstanceEntry>): void {

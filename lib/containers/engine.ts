@@ -23,6 +23,11 @@ export interface ContainerEngine {
    * @throws InvalidSpecError naming the field
    */
   create(spec: ContainerSpec): Promise<Container>;
+  /**
+   * Gets ready what containers of this root file system need, so that the first one need not wait for it. Absent where
+   * there is nothing to get ready.
+   */
+  prepare?(rootfs: string): Promise<void>;
   /** Containers that have every given property with that value. */
   list(filter?: Properties): Promise<Container[]>;
   /** @throws UnknownHandleError */

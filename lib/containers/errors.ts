@@ -47,3 +47,6 @@ export class ExhaustedError extends EngineError {}
 
 /** The host lacks something that the engine needs; the text says what, and the command that brings it. */
 export class HostRequirementError extends EngineError {}
+
+/** An image cannot be had, is damaged, or must not be unpacked; the text names it. */
+export class ImageError extends EngineError {}

@@ -17,6 +17,7 @@ import { FileServer } from './files/file-server.js';
 import { Heartbeat } from './heartbeat.js';
 import { InstanceManager } from './instances/instance-manager.js';
 import { InstanceRegistry } from './instances/instance-registry.js';
+import { KnownDroplets } from './instances/known-droplets.js';
 import { localAddress } from './local-address.js';
 import { protocolVersion, routerStartSchema, subjects } from './messages.js';
 import { PidFile } from './pid-file.js';
@@ -78,6 +79,7 @@ export class Agent implements Component {
     this.parts = parts;
     if (this.stopping) return;
     await parts.engine.start();
+    for (const { package_path } of config.stacks) this.prepareStack(parts.engine, package_path);
     await parts.droplets.start();
     await parts.files.start();
     await parts.bus.start();
@@ -96,6 +98,13 @@ export class Agent implements Component {
     this.isAnnounced = true;
     logger.info(`Starting with ${this.instances.all().length} instances`);
     logger.info('Dea started', { uuid: this.id });
+  }
+
+  /** In the background: an app that comes first waits for it, and no longer than it would have to anyway. */
+  private prepareStack(engine: ContainerEngine, path: string): void {
+    engine.prepare?.(path).catch((error: unknown) => {
+      this.options.logger.warn('dea.stack.unusable', { path, ...errorData(error) });
+    });
   }
 
   /** Orderly shutdown: apps and staging tasks are stopped, everything is given back. Idempotent. */
@@ -127,6 +136,7 @@ export class Agent implements Component {
     const engine = createEngine({
       kind: engineKind(config),
       settings: config.containers,
+      wardenSocket: config.warden_socket,
       baseDirectory: config.base_dir,
       localIp,
       logger,
@@ -180,7 +190,17 @@ export class Agent implements Component {
       stagingTasks: () => stagingTasks.all(),
     });
     const manager = new InstanceManager({
-      context: { config, engine, ledger, droplets, crashesDirectory: path('crashes'), localIp, logger, clock },
+      context: {
+        config,
+        engine,
+        ledger,
+        droplets,
+        knownDroplets: new KnownDroplets(),
+        crashesDirectory: path('crashes'),
+        localIp,
+        logger,
+        clock,
+      },
       registry: instances,
       bus,
       router,

@@ -152,6 +152,10 @@ export const deaConfigSchema = z
         spares: z.int().min(0).default(10),
         allow_host_access: z.boolean().default(false),
         deny_networks: z.array(z.string()).default([]),
+        garden_address: z
+          .string()
+          .regex(/^(\/.+|[^/]+:\d{1,5})$/, 'must be the path of a socket or host:port')
+          .default('/tmp/garden.sock'),
       })
       .prefault({}),
   })

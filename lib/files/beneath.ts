@@ -22,10 +22,15 @@ const maximumLinks = 40;
  * symbolic links starting again at `root`. The answer is an absolute host path without symbolic links beneath
  * `root`. A component that does not exist ends the walk; the rest is appended as spelled.
  *
+ * @param climbing what `..` does at `root`: it is refused, or stays there as it does for such a process. @default 'refused'
  * @throws OutsideRootError when `..` would climb above `root`
  * @throws TooManyLinksError after 40 links
  */
-export async function resolveBeneath(root: string, path: string): Promise<string> {
+export async function resolveBeneath(
+  root: string,
+  path: string,
+  climbing: 'refused' | 'stays' = 'refused',
+): Promise<string> {
   const resolved: string[] = [];
   let pending = path.split(sep);
   let links = 0;
@@ -33,7 +38,7 @@ export async function resolveBeneath(root: string, path: string): Promise<string
     const component = pending.shift()!;
     if (component === '' || component === '.') continue;
     if (component === '..') {
-      if (resolved.pop() === undefined) throw new OutsideRootError(path);
+      if (resolved.pop() === undefined && climbing === 'refused') throw new OutsideRootError(path);
       continue;
     }
     const candidate = join(root, ...resolved, component);

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { durationSeconds } from '../config/duration.js';
 import { loadConfig } from '../config/load.js';
+import { rlimitNames } from '../containers/engine.js';
 import { stenoLevels } from '../logging/steno.js';
 
 const port = z.int().min(0).max(65_535);
@@ -53,12 +54,24 @@ export const gardenConfigSchema = z
     docker_registry: z.string().min(1).default('registry-1.docker.io'),
     insecure_docker_registries: z.array(z.string().min(1)).default([]),
     warden_socket: absolutePath.optional(),
+    warden_socket_mode: z.union([z.literal('0660'), z.literal('0777')]).default('0660'),
+    warden_grace_time: duration.default(300_000),
+    warden_job_output_limit: z
+      .int()
+      .positive()
+      .default(10 * 1024 * 1024),
+    warden_rlimits: z.partialRecord(z.enum(rlimitNames), z.int().min(0)).default({}),
+    warden_allow_networks: z.array(network).default([]),
+    warden_syslog_socket: absolutePath.optional(),
     logging: z.object({ level: z.enum(stenoLevels).default('info'), file: z.string().optional() }).prefault({}),
   })
   .superRefine((config, context) => {
     const issue = (key: string, message: string) => context.addIssue({ code: 'custom', path: [key], message });
     if (config.bind_ip !== undefined && config.bind_port === undefined) issue('bind_port', 'missing key');
     if (config.bind_ip === undefined && config.bind_port !== undefined) issue('bind_ip', 'missing key');
+    if (config.warden_socket !== undefined && config.default_rootfs === undefined) {
+      issue('default_rootfs', 'missing key: containers of Warden clients are made from it');
+    }
     if (config.port_pool_start + config.port_pool_size > 65_536) issue('port_pool_size', 'reaches beyond port 65535');
   });
 
@@ -92,13 +105,7 @@ export function unusedKeys(config: GardenConfig): string[] {
     uid_map_length: config.uid_map_length !== undefined,
     gid_map_start: config.gid_map_start !== 1,
     gid_map_length: config.gid_map_length !== undefined,
-    additional_dns_servers: config.additional_dns_servers.length > 0,
-    additional_host_entries: config.additional_host_entries.length > 0,
-    mtu: config.mtu !== undefined,
     tag: config.tag !== undefined,
-    docker_registry: config.docker_registry !== 'registry-1.docker.io',
-    insecure_docker_registries: config.insecure_docker_registries.length > 0,
-    warden_socket: config.warden_socket !== undefined,
   };
   return Object.keys(given).filter((key) => given[key]);
 }

@@ -1,21 +1,24 @@
 import type { ContainerEngine } from '../containers/engine.js';
 import { GardenServer } from '../containers/garden/server/garden-server.js';
 import { createOciEngine } from '../containers/oci/oci-engine.js';
+import { WardenServer } from '../containers/warden/server/warden-server.js';
 import { errorData, type Logger } from '../logging/logger.js';
 import type { Component } from '../process/program.js';
 import { addressesOf, type GardenConfig, unusedKeys } from './config.js';
+import { engineOptions } from './engine-options.js';
 
 export interface GardenOptions {
   config: GardenConfig;
   logger: Logger;
 }
 
-/** The container server: an engine and the Garden API before it. */
+/** The container server: an engine, with the Garden API and, where it is asked for, the Warden protocol before it. */
 export class Garden implements Component {
   readonly #config: GardenConfig;
   readonly #logger: Logger;
   readonly #engine: ContainerEngine;
   readonly #server: GardenServer;
+  readonly #warden: WardenServer | undefined;
   /** What is under way of `start`; it is not stopped in the middle. */
   #starting: Promise<void> | undefined;
   #stopping: Promise<void> | undefined;
@@ -23,18 +26,7 @@ export class Garden implements Component {
   private constructor({ config, logger }: GardenOptions) {
     this.#config = config;
     this.#logger = logger;
-    this.#engine = createOciEngine({
-      depotDirectory: config.depot,
-      runtime: config.runtime,
-      networkPool: config.network_pool,
-      portPool: { start: config.port_pool_start, size: config.port_pool_size },
-      spares: config.spares,
-      allowHostAccess: config.allow_host_access,
-      denyNetworks: config.deny_networks,
-      dnsServers: config.dns_servers,
-      ...(config.external_ip !== undefined && { externalIp: config.external_ip }),
-      logger,
-    });
+    this.#engine = createOciEngine({ ...engineOptions(config), logger });
     this.#server = GardenServer.create({
       engine: this.#engine,
       addresses: addressesOf(config),
@@ -45,6 +37,7 @@ export class Garden implements Component {
       maxContainers: config.max_containers,
       logger,
     });
+    this.#warden = createWarden(config, this.#engine, logger);
   }
 
   static create(options: GardenOptions): Garden {
@@ -59,6 +52,7 @@ export class Garden implements Component {
     this.#starting = this.#startEngine();
     await this.#starting;
     if (this.#stopping) return;
+    await this.#warden?.start();
     this.#server.open();
     this.#logger.info('garden.started', { addresses: addressesOf(this.#config) });
   }
@@ -84,7 +78,24 @@ export class Garden implements Component {
 
   async #stopAll(): Promise<void> {
     await Promise.allSettled([this.#starting]);
-    await this.#server.stop();
+    await Promise.all([this.#server.stop(), this.#warden?.stop()]);
     await this.#engine.stop();
   }
+}
+
+function createWarden(config: GardenConfig, engine: ContainerEngine, logger: Logger): WardenServer | undefined {
+  const { warden_socket: socketPath, default_rootfs: defaultRootfs } = config;
+  if (socketPath === undefined || defaultRootfs === undefined) return undefined;
+  return WardenServer.create({
+    engine,
+    socketPath,
+    mode: Number.parseInt(config.warden_socket_mode, 8),
+    graceTimeMs: config.warden_grace_time === 0 ? null : config.warden_grace_time,
+    defaultRootfs,
+    jobOutputLimit: config.warden_job_output_limit,
+    rlimits: config.warden_rlimits,
+    allowNetworks: config.warden_allow_networks,
+    ...(config.warden_syslog_socket !== undefined && { syslogSocket: config.warden_syslog_socket }),
+    logger,
+  });
 }

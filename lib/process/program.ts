@@ -13,6 +13,8 @@ export interface Program<Config, Running extends Component = Component> {
   /** Reads and checks the configuration file. @throws with a text that names the fault */
   load(path: string): Config;
   create(config: Config): Running | Promise<Running>;
+  /** Tries out, for `--check`, what the configuration needs of the host; the text is printed. */
+  probe?(config: Config): Promise<{ text: string; isFit: boolean }>;
   /** Extra paragraphs for `--help`. */
   details?: string;
   /** Exit status of every failure. @default 1 */
@@ -24,12 +26,12 @@ export interface Program<Config, Running extends Component = Component> {
   handleSignals?(component: Running, exit: (status: number) => void): void;
 }
 
-function helpText(program: Pick<Program<unknown>, 'name' | 'summary' | 'details'>): string {
+function helpText(program: Pick<Program<unknown>, 'name' | 'summary' | 'details' | 'probe'>): string {
   return `Usage: ${program.name} <config path>
 
 ${program.summary}
 
-  --check    read and check the configuration file, then exit
+  --check    read and check the configuration file${program.probe ? ', try out the host' : ''}, then exit
   --help     show this text
 ${program.details ? `\n${program.details}\n` : ''}`;
 }
@@ -61,9 +63,21 @@ export async function runProgram<Config, Running extends Component = Component>(
   }
   if (args.includes('--check')) {
     process.stdout.write(`${path}: ok\n`);
+    if (!(await isHostFit(program, config.value))) process.exitCode = failureStatus;
     return;
   }
   await runUntilStopped(program, config.value);
+}
+
+async function isHostFit<Config>(program: Pick<Program<Config>, 'probe'>, config: Config): Promise<boolean> {
+  try {
+    const findings = await program.probe?.(config);
+    if (findings) process.stdout.write(findings.text);
+    return findings?.isFit ?? true;
+  } catch (error) {
+    process.stderr.write(`ERROR: Failed trying out the host: ${(error as Error).message}\n`);
+    return false;
+  }
 }
 
 function loadOrReport<Config>(program: Pick<Program<Config>, 'load'>, path: string): { value: Config } | undefined {

@@ -7,7 +7,7 @@ import {
   parseCount,
   parseMegabytes,
 } from '../../lib/cli/quantities.js';
-import { formatTable } from '../../lib/cli/table.js';
+import { formatTable } from '../../lib/process/table.js';
 
 describe('quantities on the command line', () => {
   it('are megabytes with or without a unit', () => {

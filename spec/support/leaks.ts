@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { DepotLayout } from '../../lib/containers/oci/layout.js';
 import { engineTag } from '../../lib/containers/oci/tag.js';
 import { eventually } from './eventually.js';
 
@@ -40,6 +41,11 @@ export function thingsOfEngine(depotDirectory: string): HostThings {
   };
 }
 
+/** Handles of the containers that the engine of a depot has on the disk, also half-made ones. */
+export function containersIn(depotDirectory: string): string[] {
+  return names(new DepotLayout(depotDirectory).run).filter(DepotLayout.isHandle);
+}
+
 /** The kinds of which something is left, and what. */
 export function leftoversOfEngine(depotDirectory: string): Partial<HostThings> {
   const things = Object.entries(thingsOfEngine(depotDirectory));
@@ -57,6 +63,34 @@ export async function expectNothingLeft(depotDirectory: string, timeoutMs = 5_00
       const leftovers = leftoversOfEngine(depotDirectory);
       if (Object.keys(leftovers).length === 0) return true;
       throw new Error(`the engine of ${depotDirectory} left behind ${JSON.stringify(leftovers, null, 2)}`);
+    },
+    { timeoutMs },
+  );
+}
+
+/**
+ * Resolves when nothing is left of the containers of an engine that has stopped and may be started again: what belongs
+ * to the engine itself stays.
+ *
+ * @throws naming what is left after `timeoutMs`
+ */
+export async function expectNoContainerLeft(depotDirectory: string, timeoutMs = 5_000): Promise<void> {
+  const layout = new DepotLayout(depotDirectory);
+  const tag = engineTag(depotDirectory);
+  await eventually(
+    () => {
+      const things = thingsOfEngine(depotDirectory);
+      const left = {
+        volumes: names(layout.volumes),
+        handles: containersIn(depotDirectory),
+        networkNamespaces: things.networkNamespaces,
+        links: things.links,
+        loopDevices: things.loopDevices,
+        processes: things.processes,
+        controlGroups: things.controlGroups.filter((path) => !path.endsWith(`/isthmus-${tag}`)),
+      };
+      if (Object.values(left).every((list) => list.length === 0)) return true;
+      throw new Error(`of containers of ${depotDirectory} is left ${JSON.stringify(left, null, 2)}`);
     },
     { timeoutMs },
   );

@@ -60,7 +60,8 @@ async function answers(port: number): Promise<true | undefined> {
   }
 }
 
-async function freeTcpPort(): Promise<number> {
+/** A port of the loopback that nobody has at this moment. */
+export async function freeTcpPort(): Promise<number> {
   const server = createServer();
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');

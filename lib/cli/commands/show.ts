@@ -1,3 +1,4 @@
+import { formatTable } from '../../process/table.js';
 import { CliError } from '../cli-error.js';
 import { showInstances, showStats } from '../instance-table.js';
 import { appAddress } from '../launch.js';
@@ -5,7 +6,6 @@ import { formatMegabytes, formatTime } from '../quantities.js';
 import type { App } from '../resources.js';
 import { routedRequest } from '../routed-request.js';
 import type { Session } from '../session.js';
-import { formatTable } from '../table.js';
 
 /** Prints all apps, a line each. */
 export async function apps(session: Session, asJson: boolean): Promise<void> {

@@ -1,5 +1,5 @@
 import { stat } from 'node:fs/promises';
-import type { ContainerSpec, Limits } from '../engine.js';
+import type { BindMount, ContainerSpec, Limits } from '../engine.js';
 import { InvalidSpecError } from '../errors.js';
 import { checkEnvironment } from './supervisor/process-spec.js';
 
@@ -13,21 +13,24 @@ const largestCpuShares = 262_144;
  * @throws InvalidSpecError naming the field
  */
 export function checkContainerSpec(spec: ContainerSpec): void {
-  const { handle, rootfs, graceTimeMs } = spec;
+  const { handle, graceTimeMs } = spec;
   if (handle !== undefined && (!handlePattern.test(handle) || handle === '.' || handle === '..')) {
     throw new InvalidSpecError(`handle: ${JSON.stringify(handle)} must match [A-Za-z0-9_+.-]{1,200}`);
   }
-  if (rootfs === undefined || !isAbsolute(rootfs))
-    throw new InvalidSpecError(`rootfs: ${JSON.stringify(rootfs)} must be an absolute path`);
-  spec.bindMounts?.forEach(({ source, destination }, index) => {
+  checkBindMounts(spec.bindMounts ?? []);
+  if (graceTimeMs !== undefined && !(graceTimeMs >= 0)) throw new InvalidSpecError(`graceTimeMs: ${graceTimeMs}`);
+  checkEnvironment(spec.env ?? []);
+  checkLimits(spec.limits ?? {});
+}
+
+/** @throws InvalidSpecError naming the field */
+export function checkBindMounts(bindMounts: BindMount[]): void {
+  bindMounts.forEach(({ source, destination }, index) => {
     if (!isAbsolute(source)) throw new InvalidSpecError(`bindMounts[${index}].source: must be an absolute path`);
     if (!isAbsolute(destination)) {
       throw new InvalidSpecError(`bindMounts[${index}].destination: must be an absolute path`);
     }
   });
-  if (graceTimeMs !== undefined && !(graceTimeMs >= 0)) throw new InvalidSpecError(`graceTimeMs: ${graceTimeMs}`);
-  checkEnvironment(spec.env ?? []);
-  checkLimits(spec.limits ?? {});
 }
 
 /** @throws InvalidSpecError naming the field */
@@ -46,6 +49,10 @@ export function checkLimits(limits: Limits): void {
       throw new InvalidSpecError(`limits.${name}: ${value} is not a positive whole number`);
     }
   }
+  const scope = limits.disk?.scope;
+  if (scope !== undefined && scope !== 'exclusive' && scope !== 'total') {
+    throw new InvalidSpecError(`limits.disk.scope: ${JSON.stringify(scope)} is neither "exclusive" nor "total"`);
+  }
   const { cpuShares } = limits;
   if (cpuShares !== undefined && (cpuShares < smallestCpuShares || cpuShares > largestCpuShares)) {
     throw new InvalidSpecError(`limits.cpuShares: ${cpuShares} is not within 2 to 262144`);
@@ -53,8 +60,8 @@ export function checkLimits(limits: Limits): void {
 }
 
 /** @throws InvalidSpecError for the first source of a bind mount that does not exist */
-export async function checkBindSources(spec: ContainerSpec): Promise<void> {
-  for (const [index, { source }] of (spec.bindMounts ?? []).entries()) {
+export async function checkBindSources(bindMounts: BindMount[]): Promise<void> {
+  for (const [index, { source }] of bindMounts.entries()) {
     await stat(source).catch((cause: unknown) => {
       throw new InvalidSpecError(`bindMounts[${index}].source: ${source}: no such file or directory`, { cause });
     });

@@ -5,13 +5,19 @@ import { writeFileAtomically } from '../../files/atomic-write.js';
 
 const limitsSchema = z.object({
   memoryBytes: z.number().exactOptional(),
-  disk: z.object({ bytes: z.number().exactOptional(), inodes: z.number().exactOptional() }).exactOptional(),
+  disk: z
+    .object({
+      bytes: z.number().exactOptional(),
+      inodes: z.number().exactOptional(),
+      scope: z.enum(['exclusive', 'total']).exactOptional(),
+    })
+    .exactOptional(),
   cpuShares: z.number().exactOptional(),
   maxPids: z.number().exactOptional(),
   bandwidth: z.object({ rate: z.number(), burst: z.number() }).exactOptional(),
 });
 
-const volumeLeaseSchema = z.looseObject({ driver: z.enum(['loop-image', 'none']), mountPoint: z.string() });
+const volumeLeaseSchema = z.looseObject({ driver: z.enum(['loop-image', 'none', 'raw']), mountPoint: z.string() });
 
 const networkLeaseSchema = z.looseObject({
   namespacePath: z.string(),
@@ -32,6 +38,20 @@ const networkLeaseSchema = z.looseObject({
   ),
 });
 
+const identitySchema = z.object({ pid: z.number(), startTime: z.number() });
+
+const peaSchema = z.object({
+  /** What the runtime knows it by. */
+  runtimeId: z.string(),
+  /** Its control group, as a handle: below the container's, or beside it when it has limits of its own. */
+  cgroup: z.string(),
+  volume: volumeLeaseSchema.exactOptional(),
+  init: identitySchema.exactOptional(),
+});
+
+/** A process with an image of its own, as far as it has come. */
+export type PeaState = z.infer<typeof peaSchema>;
+
 const stateSchema = z.object({
   version: z.literal(1),
   handle: z.string(),
@@ -48,6 +68,9 @@ const stateSchema = z.object({
   /** Milliseconds since the epoch. */
   createdAt: z.number(),
   runtime: z.enum(['crun', 'runc']),
+  isPrivileged: z.boolean().default(false),
+  /** Whether root inside is somebody else outside. */
+  hasUserNamespace: z.boolean().default(false),
   env: z.array(z.string()),
   properties: z.record(z.string(), z.string()),
   limits: limitsSchema,
@@ -59,7 +82,9 @@ const stateSchema = z.object({
   oomKillsSeen: z.number(),
   volume: volumeLeaseSchema.exactOptional(),
   network: networkLeaseSchema.exactOptional(),
-  init: z.object({ pid: z.number(), startTime: z.number() }).exactOptional(),
+  init: identitySchema.exactOptional(),
+  /** By process id. */
+  peas: z.record(z.string(), peaSchema).default({}),
   /** Exit statuses of processes whose files are gone, by process id. */
   endedProcesses: z.record(z.string(), z.number()),
 });

@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import type { Readable } from 'node:stream';
 import { isRunning, type ProcessIdentity } from '../../process/identity.js';
 import { waitUntil } from '../../process/wait.js';
@@ -16,18 +15,19 @@ import type {
   Properties,
   StopOptions,
 } from '../engine.js';
-import { ProcessIdInUseError, UnknownHandleError, UnknownProcessError, UnknownPropertyError } from '../errors.js';
+import { UnknownHandleError, UnknownProcessError, UnknownPropertyError } from '../errors.js';
 import { checkLimits } from './container-spec.js';
 import type { ContainerState, StateFile } from './container-state.js';
 import { GraceTimer } from './grace-timer.js';
-import { type Host, runtimeOf } from './host.js';
+import type { Host } from './host.js';
+import { collectMetrics } from './metrics.js';
 import type { NetworkLease } from './ports.js';
+import { ContainerProcesses } from './processes/container-processes.js';
 import { endProcesses } from './removal.js';
-import { checkProcessSpec, describeProcess } from './supervisor/process-spec.js';
+import { setAttributes as setContainerAttributes } from './streams/stream-in-attributes.js';
+import type { SetAttributes } from './streams/tar-streams.js';
 import type { SupervisedProcess } from './supervisor/supervised-process.js';
-import type { SupervisedContainer } from './supervisor/supervisor.js';
 import { Turnstile } from './turnstile.js';
-import { lookUpAccount } from './users/container-files.js';
 
 export interface OciContainerOptions {
   host: Host;
@@ -42,21 +42,13 @@ const killedStatus = 137;
 const defaultStopGraceMs = 10_000;
 const signalIntervalMs = 1_000;
 const killPatienceMs = 10_000;
-/** What conmon takes to report the end of a killed process, with room. */
-const exitReportPatienceMs = 2_000;
-/** How long the output of an ended process is kept after its exit status was delivered. */
-const retentionMs = 60_000;
-/** Exit statuses that are remembered beyond that. */
-const maximumEndedProcesses = 1_000;
-
 /** A container of the `oci` engine; the state file is its memory, the host's collaborators are its hands. */
 export class OciContainer implements Container {
   readonly handle: string;
   readonly #host: Host;
   readonly #file: StateFile;
   readonly #graceTimer: GraceTimer;
-  readonly #processes = new Map<string, SupervisedProcess>();
-  readonly #startingIds = new Set<string>();
+  readonly #processes: ContainerProcesses;
   readonly #listeners = new Set<(event: ContainerEvent) => void>();
   /** Changes of a lease build on the lease before: one at a time. */
   readonly #leaseChanges = new Turnstile(1);
@@ -66,6 +58,14 @@ export class OciContainer implements Container {
     this.handle = options.file.state.handle;
     this.#host = options.host;
     this.#file = options.file;
+    this.#processes = new ContainerProcesses({
+      host: options.host,
+      file: options.file,
+      init: () => this.#init,
+      beforeExit: async (exitStatus) => {
+        if (exitStatus === killedStatus && !this.#isEnding) await this.checkMemoryKills();
+      },
+    });
     this.#graceTimer = new GraceTimer(options.onGraceTimeElapsed);
     this.#graceTimer.setPeriod(this.#state.graceTimeMs);
   }
@@ -80,10 +80,8 @@ export class OciContainer implements Container {
   }
 
   /** Joins the processes that an engine before this one started. */
-  async adoptProcesses(): Promise<void> {
-    for (const supervised of await this.#host.supervisor.adoptAll(this.#asSupervised())) {
-      this.#processes.set(supervised.id, supervised);
-    }
+  adoptProcesses(): Promise<void> {
+    return this.#processes.adopt();
   }
 
   /** Gives up timers; the container lives on. Idempotent. */
@@ -92,24 +90,12 @@ export class OciContainer implements Container {
   }
 
   run(spec: ProcessSpec, io: ProcessIO = {}): Promise<ContainerProcess> {
-    return this.#use(async () => {
-      checkProcessSpec(spec);
-      const id = this.#claimProcessId(spec.id ?? randomUUID());
-      try {
-        const supervised = await this.#host.activity.during(() =>
-          this.#host.warmer.during(() => this.#start(id, spec, io)),
-        );
-        this.#processes.set(id, supervised);
-        return this.#attach(supervised, io);
-      } finally {
-        this.#startingIds.delete(id);
-      }
-    });
+    return this.#use(async () => this.#attach(await this.#processes.run(spec, io), io));
   }
 
   attach(processId: string, io: ProcessIO = {}): Promise<ContainerProcess> {
     return this.#use(async () => {
-      const supervised = this.#processes.get(processId);
+      const supervised = this.#processes.find(processId);
       if (supervised) return this.#attach(supervised, io);
       const exitStatus = this.#state.endedProcesses[processId];
       if (exitStatus === undefined) throw new UnknownProcessError(processId);
@@ -118,7 +104,8 @@ export class OciContainer implements Container {
   }
 
   streamIn(options: { path: string; user?: string; tar: Readable }): Promise<void> {
-    return this.#use(() => this.#host.streams.in(this.#init, options));
+    const setAttributes: SetAttributes = (request) => setContainerAttributes(this.#host, this.#state, request);
+    return this.#use(() => this.#host.streams.in(this.#init, options, setAttributes));
   }
 
   streamOut(options: { path: string; user?: string }): Promise<Readable> {
@@ -165,7 +152,7 @@ export class OciContainer implements Container {
       containerIp: network.containerIp,
       externalIp: network.externalIp,
       containerPath: this.#file.directory,
-      processIds: [...this.#processes.values()].filter((process) => !process.hasEnded).map(({ id }) => id),
+      processIds: this.#processes.runningIds,
       properties: { ...properties },
       mappedPorts: network.mappedPorts.map((mapping) => ({ ...mapping })),
     };
@@ -177,23 +164,22 @@ export class OciContainer implements Container {
 
   /** As `metrics`, and the grace time runs on. */
   async measure(): Promise<ContainerMetrics> {
-    const { volume, limits } = this.#state;
-    const [stats, disk, imageBytes, traffic] = await Promise.all([
-      this.#host.cgroups.stats(this.handle),
-      this.#diskUsage(),
-      volume ? this.#host.volumes.imageBytes(volume) : 0,
-      this.#host.network.traffic(this.#network),
-    ]);
-    const { rssBytes, cacheBytes, inactiveFileBytes, swapBytes } = stats.memory;
-    return {
-      memory: { ...stats.memory, usageBytes: Math.max(0, rssBytes + cacheBytes + swapBytes - inactiveFileBytes) },
-      cpu: { ...stats.cpu, ...(limits.cpuShares !== undefined && { shares: limits.cpuShares }) },
-      disk,
-      imageBytes,
-      ...(traffic && { network: traffic }),
-      pids: stats.pids,
-      ageMs: Date.now() - this.#state.createdAt,
-    };
+    const { volume, createdAt, limits } = this.#state;
+    const { cpuShares } = limits;
+    return collectMetrics(this.#host, { cgroup: this.handle, volume, network: this.#network, createdAt, cpuShares });
+  }
+
+  /** Whether it has a pea of this process id that has not ended. */
+  hasPea(processId: string): boolean {
+    return this.#state.peas[processId]?.volume !== undefined;
+  }
+
+  /** What a pea alone uses; where it shares the container's limits, the container's own figures include it. */
+  async measurePea(processId: string): Promise<ContainerMetrics> {
+    const pea = this.#state.peas[processId];
+    if (pea === undefined) throw new UnknownHandleError(processId);
+    const { cgroup, volume } = pea;
+    return collectMetrics(this.#host, { cgroup, volume, network: this.#network, createdAt: this.#state.createdAt });
   }
 
   properties(): Promise<Properties> {
@@ -233,7 +219,7 @@ export class OciContainer implements Container {
       });
       const hasEnded = options.kill !== true && (await this.#terminate(options.graceTimeMs ?? defaultStopGraceMs));
       if (!hasEnded) await this.#killAll();
-      await this.#exitsReported();
+      await this.#processes.exitsReported();
     });
   }
 
@@ -257,6 +243,7 @@ export class OciContainer implements Container {
     await this.#file.update((state) => {
       state.phase = 'destroying';
     });
+    await this.#processes.beginEnding();
     try {
       await endProcesses(this.#host, this.#state);
     } catch (error) {
@@ -264,11 +251,10 @@ export class OciContainer implements Container {
       this.#isEnding = false;
       throw error;
     }
-    await this.#exitsReported();
+    await this.#processes.exitsReported();
     // A change of the network that was under way must not come after its release.
     await this.#leaseChanges.pass(async () => {});
-    await this.#host.supervisor.endAll(this.#asSupervised());
-    await Promise.all([...this.#processes.values()].map((supervised) => this.#host.supervisor.forget(supervised)));
+    await this.#processes.end();
     await this.#file.close();
   }
 
@@ -288,18 +274,8 @@ export class OciContainer implements Container {
   }
 
   /** Removes the files of processes whose exit status was delivered a while ago. */
-  async forgetDeliveredProcesses(now = Date.now()): Promise<void> {
-    for (const [id, supervised] of this.#processes) {
-      if (supervised.deliveredAt === undefined || now - supervised.deliveredAt < retentionMs) continue;
-      const exitStatus = await supervised.exited;
-      await this.#file.update(({ endedProcesses }) => {
-        endedProcesses[id] = exitStatus;
-        const ids = Object.keys(endedProcesses);
-        for (const oldest of ids.slice(0, ids.length - maximumEndedProcesses)) delete endedProcesses[oldest];
-      });
-      this.#processes.delete(id);
-      await this.#host.supervisor.forget(supervised);
-    }
+  forgetDeliveredProcesses(now = Date.now()): Promise<void> {
+    return this.#processes.forgetDelivered(now);
   }
 
   get #state(): ContainerState {
@@ -318,10 +294,6 @@ export class OciContainer implements Container {
     return network;
   }
 
-  get #processesDirectory(): string {
-    return this.#host.layout.processes(this.handle);
-  }
-
   /** Every verb of the port passes here: a container that is ending is not found, one that is used is not reaped. */
   async #use<Result>(work: () => Promise<Result>): Promise<Result> {
     if (this.#isEnding) throw new UnknownHandleError(this.handle);
@@ -331,43 +303,6 @@ export class OciContainer implements Container {
     } finally {
       release();
     }
-  }
-
-  #asSupervised(): SupervisedContainer {
-    return {
-      handle: this.handle,
-      runtime: runtimeOf(this.#host, this.#state),
-      processesDirectory: this.#processesDirectory,
-      outputDirectory: this.#host.layout.outputOf(this.handle),
-      beforeExit: async (exitStatus) => {
-        if (exitStatus === killedStatus && !this.#isEnding) await this.checkMemoryKills();
-      },
-    };
-  }
-
-  #claimProcessId(id: string): string {
-    const isTaken =
-      this.#processes.has(id) || this.#startingIds.has(id) || Object.hasOwn(this.#state.endedProcesses, id);
-    if (isTaken) throw new ProcessIdInUseError(id);
-    this.#startingIds.add(id);
-    return id;
-  }
-
-  async #start(id: string, spec: ProcessSpec, io: ProcessIO): Promise<SupervisedProcess> {
-    const init = this.#init;
-    const account = await lookUpAccount(init, spec.user || 'root');
-    const directory = spec.dir || account.home;
-    await this.#host.shell.makeDirectory(init, account, directory);
-    return this.#host.supervisor.run(
-      this.#asSupervised(),
-      id,
-      describeProcess(spec, account, directory, this.#state.env),
-      {
-        hasStdin: io.stdin !== undefined,
-        hasTty: spec.tty !== undefined,
-        keepsOutput: spec.discardOutput !== true,
-      },
-    );
   }
 
   /** Whoever waits for a process refers to its container. */
@@ -409,19 +344,21 @@ export class OciContainer implements Container {
     });
   }
 
-  async #diskUsage(): Promise<{ bytesUsed: number; inodesUsed: number }> {
-    const { volume } = this.#state;
-    return volume ? this.#host.volumes.usage(volume) : { bytesUsed: 0, inodesUsed: 0 };
+  /** Those of the container and of peas that have limits of their own, as handles. */
+  get #groups(): string[] {
+    const ofPeas = Object.values(this.#state.peas).map(({ cgroup }) => cgroup);
+    return [this.handle, ...ofPeas.filter((cgroup) => !cgroup.startsWith(`${this.handle}/`))];
   }
 
   async #othersThanInit(): Promise<number[]> {
     const init = this.#state.init?.pid;
-    return (await this.#host.cgroups.processes(this.handle)).filter((pid) => pid !== init);
+    const pids = await Promise.all(this.#groups.map((group) => this.#host.cgroups.processes(group)));
+    return pids.flat().filter((pid) => pid !== init);
   }
 
   async #signalAll(signal: NodeJS.Signals): Promise<void> {
     const { init } = this.#state;
-    await this.#host.cgroups.signalAll(this.handle, signal, init ? [init.pid] : []);
+    await Promise.all(this.#groups.map((group) => this.#host.cgroups.signalAll(group, signal, init ? [init.pid] : [])));
   }
 
   /** TERM, again every second for those that came since; false when some are left after the grace time. */
@@ -445,13 +382,6 @@ export class OciContainer implements Container {
       return false;
     };
     await waitUntil(haveEnded, { timeoutMs: killPatienceMs, firstPauseMs: 5 });
-  }
-
-  /** The processes are dead; their conmons say so within moments. */
-  async #exitsReported(): Promise<void> {
-    const processes = [...this.#processes.values()];
-    for (const supervised of processes) supervised.look();
-    await waitUntil(() => processes.every((supervised) => supervised.hasEnded), { timeoutMs: exitReportPatienceMs });
   }
 }
 

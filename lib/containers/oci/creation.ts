@@ -1,22 +1,32 @@
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { chown, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { basename, join } from 'node:path';
 import type { ContainerSpec } from '../engine.js';
 import { type ContainerState, StateFile } from './container-state.js';
-import { type Host, runtimeOf } from './host.js';
+import { confinementOf, type Host, runtimeOf } from './host.js';
+import type { Image, NetworkLease } from './ports.js';
 import { endProcesses, removeDirectory } from './removal.js';
 import { bundleConfig } from './runtime/bundle.js';
+import { userMounts } from './runtime/bundle-mounts.js';
 import { hostsFileContent, resolvConfContent } from './runtime/host-files.js';
 import type { Step } from './steps.js';
+import { rootOutside } from './users/id-map.js';
 
 /** A container that is being made. */
 export interface Creation {
   host: Host;
   spec: ContainerSpec;
+  /** Whoever began the creation keeps it until the end of it. */
+  image: Image;
   file: StateFile;
 }
 
+/** Whether a container gets a user namespace, and so a root file system with the owners that it needs. */
+export function hasUserNamespace(host: Host, spec: ContainerSpec): boolean {
+  return host.runtimes.hasUserNamespaces && spec.privileged !== true;
+}
+
 /** Begins a creation; nothing is on the disk yet. */
-export function beginCreation(host: Host, handle: string, spec: ContainerSpec): Creation {
+export function beginCreation(host: Host, handle: string, spec: ContainerSpec, image: Image): Creation {
   const state: ContainerState = {
     version: 1,
     handle,
@@ -24,22 +34,26 @@ export function beginCreation(host: Host, handle: string, spec: ContainerSpec): 
     bootId: host.bootId,
     createdAt: Date.now(),
     runtime: host.runtimes.runtime.name,
-    env: spec.env ?? [],
+    isPrivileged: spec.privileged ?? false,
+    hasUserNamespace: hasUserNamespace(host, spec),
+    env: [...image.env, ...(spec.env ?? [])],
     properties: { ...spec.properties },
     limits: { ...spec.limits },
     graceTimeMs: spec.graceTimeMs ?? 0,
     events: [],
     oomKillsSeen: 0,
+    peas: {},
     endedProcesses: {},
   };
-  return { host, spec, file: new StateFile(host.layout.container(handle), state) };
+  return { host, spec, image, file: new StateFile(host.layout.container(handle), state) };
 }
 
 /** Whatever happens next, start-up finds the directory and removes what was begun. */
 const directory: Step<Creation> = {
   name: 'directory',
   async run({ file }) {
-    await mkdir(file.directory, { mode: 0o700 });
+    // Runtimes pass through it as the container's root; what is secret in it is not readable.
+    await mkdir(file.directory, { mode: 0o711 });
   },
   async undo({ host, file }) {
     await removeDirectory(host, file.state.handle);
@@ -57,12 +71,12 @@ const stateFile: Step<Creation> = {
 
 const volume: Step<Creation> = {
   name: 'volume',
-  async run({ host, spec, file }) {
+  async run({ host, image, file }) {
     const { handle, limits } = file.state;
     file.state.volume = await host.volumes.create({
       handle,
       directory: file.directory,
-      rootfs: spec.rootfs ?? '',
+      image,
       ...limits.disk,
     });
   },
@@ -73,8 +87,13 @@ const volume: Step<Creation> = {
 
 const network: Step<Creation> = {
   name: 'network',
-  async run({ host, file }) {
-    file.state.network = await host.network.create({ handle: file.state.handle, netIn: [], netOut: [] });
+  async run({ host, spec, file }) {
+    file.state.network = await host.network.create({
+      handle: file.state.handle,
+      ...(spec.network !== undefined && { network: spec.network }),
+      netIn: [],
+      netOut: [],
+    });
   },
   async undo({ host, file }) {
     if (file.state.network) await host.network.release(file.state.network);
@@ -99,41 +118,59 @@ const openings: Step<Creation> = {
 const bundle: Step<Creation> = {
   name: 'bundle',
   async run({ host, spec, file }) {
-    const { handle, limits, volume, network } = file.state;
+    const { handle, limits, volume, network, hasUserNamespace } = file.state;
     if (!volume || !network) throw new Error(`container ${handle} has no volume or network yet`);
-    const { runtimes, tools, cgroups } = host;
+    const { cgroups } = host;
+    const confinement = confinementOf(host, file.state);
     const hostsFile = join(file.directory, 'hosts');
     const resolvConfFile = join(file.directory, 'resolv.conf');
+    const cpuQuota = limits.cpuShares === undefined ? undefined : cgroups.cpuQuota(limits.cpuShares);
     const config = bundleConfig({
       handle,
-      rootfs: volume.mountPoint,
+      rootfs: host.depot.pathOf(volume.mountPoint),
       networkNamespace: network.namespacePath,
+      ...(hasUserNamespace && { userNamespace: userNamespaceOf(host, network) }),
+      confinement,
       cgroupsPath: cgroups.pathFor(handle),
       cgroupsVersion: cgroups.version,
       limitsSwap: cgroups.limitsSwap,
       limits,
-      initProgram: tools.catatonit,
-      toolboxProgram: tools.busybox,
+      ...(cpuQuota && { cpuQuota }),
+      programMounts: host.programMounts,
       hostsFile,
       resolvConfFile,
-      bindMounts: spec.bindMounts ?? [],
-      seccomp: runtimes.seccomp,
-      ...(runtimes.compiledSeccomp !== undefined && { compiledSeccomp: runtimes.compiledSeccomp }),
+      bindMounts: await userMounts(spec.bindMounts ?? []),
     });
+    const root = hasUserNamespace ? rootOutside : 0;
     const resolvConf = await readFile('/etc/resolv.conf', 'utf8').catch(() => '');
     // Nobody reads them before the state file says `active`, so they need not appear in one step.
     await Promise.all([
-      writeFile(hostsFile, hostsFileContent(handle, network.containerIp), { mode: 0o644 }),
-      writeFile(resolvConfFile, resolvConfContent(resolvConf, network.hostIp), { mode: 0o644 }),
+      writeFor(root, hostsFile, hostsFileContent(handle, network.containerIp, host.names)),
+      writeFor(root, resolvConfFile, resolvConfContent(resolvConf, network.hostIp, host.names)),
       writeFile(join(file.directory, 'config.json'), JSON.stringify(config), { mode: 0o600 }),
     ]);
   },
 };
 
+/** The one that owns the container's network: both were made together. */
+function userNamespaceOf(host: Host, network: NetworkLease): string {
+  const path = host.userNamespaces.pathOf(basename(network.namespacePath));
+  if (path === undefined) throw new Error(`the user namespace of ${network.namespacePath} is gone`);
+  return path;
+}
+
+async function writeFor(root: number, path: string, content: string): Promise<void> {
+  await writeFile(path, content, { mode: 0o644 });
+  if (root !== 0) await chown(path, root, root);
+}
+
 const init: Step<Creation> = {
   name: 'init',
   async run({ host, file }) {
-    file.state.init = await runtimeOf(host, file.state).run(file.state.handle, file.directory);
+    const { handle, network } = file.state;
+    file.state.init = await runtimeOf(host, file.state).run(handle, file.directory);
+    // Init keeps its namespaces now.
+    if (network) host.userNamespaces.close(basename(network.namespacePath));
   },
   async undo({ host, file }) {
     await endProcesses(host, file.state);

@@ -4,16 +4,22 @@ import { join } from 'node:path';
 import { HostRequirementError } from '../errors.js';
 
 /** Programs of the host that the engine cannot do without, and the Debian package that brings each. */
-const packageOf = {
+export const programPackages = {
   conmon: 'conmon',
   socat: 'socat',
   catatonit: 'catatonit',
   busybox: 'busybox-static',
   nsenter: 'util-linux',
+  mount: 'mount',
+  umount: 'mount',
+  'mkfs.ext4': 'e2fsprogs',
+  ip: 'iproute2',
+  'iptables-restore': 'iptables',
+  prlimit: 'util-linux',
 } as const;
 
 /** Absolute paths by name. */
-export type HostTools = Record<keyof typeof packageOf, string>;
+export type HostTools = Record<keyof typeof programPackages, string>;
 
 const systemDirectories = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin'];
 
@@ -23,10 +29,10 @@ const systemDirectories = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/u
  * @throws HostRequirementError naming all that are missing and the command that brings them
  */
 export async function findHostTools(): Promise<HostTools> {
-  const names = Object.keys(packageOf) as (keyof HostTools)[];
+  const names = Object.keys(programPackages) as (keyof HostTools)[];
   const found = await Promise.all(names.map(async (name) => [name, await findProgram(name)] as const));
   const missing = found.filter(([, path]) => path === undefined).map(([name]) => name);
-  if (missing.length > 0) throw missingPrograms(missing, [...new Set(missing.map((name) => packageOf[name]))]);
+  if (missing.length > 0) throw missingPrograms(missing, [...new Set(missing.map((name) => programPackages[name]))]);
   return Object.fromEntries(found) as HostTools;
 }
 

@@ -6,6 +6,7 @@ import { join } from 'node:path';
  *   <depot>/@run/<handle>/         what lives as long as the containers do: state, bundle, processes (a tmpfs)
  *   <depot>/@run/@runtime/<name>/  the runtimes' own state
  *   <depot>/@output/<handle>/<id>/ kept output of a process
+ *   <depot>/@images/               image layers, which outlive the containers made from them
  *   <depot>/@volumes, @network     of the collaborators
  *
  * The small files of a start, some twenty of them, are made and removed all the time and mean nothing after a reboot:
@@ -15,6 +16,7 @@ export class DepotLayout {
   readonly run: string;
   readonly runtimes: string;
   readonly output: string;
+  readonly images: string;
   readonly volumes: string;
   readonly network: string;
 
@@ -23,13 +25,24 @@ export class DepotLayout {
     this.run = join(depot, '@run');
     this.runtimes = join(this.run, '@runtime');
     this.output = join(depot, '@output');
+    this.images = join(depot, '@images');
     this.volumes = join(depot, '@volumes');
     this.network = join(depot, '@network');
   }
 
   /** All of them. */
   get directories(): string[] {
-    return [this.run, this.output, this.volumes, this.network];
+    return [this.run, this.output, this.images, this.volumes, this.network];
+  }
+
+  /** Where a container is made to see what works. */
+  get probe(): string {
+    return join(this.run, '@probe');
+  }
+
+  /** What containers are given to set extended attributes with. */
+  get attributeTool(): string {
+    return join(this.run, '@attributes');
   }
 
   /** Directory of a container. */
@@ -40,6 +53,11 @@ export class DepotLayout {
   /** Directory of a container's bundle, with the files that its processes are known by. */
   processes(handle: string): string {
     return join(this.run, handle, 'processes');
+  }
+
+  /** Directory with the bundles of a container's peas, a directory each. */
+  peas(handle: string): string {
+    return join(this.run, handle, 'peas');
   }
 
   /** Directory with the kept output of a container's processes, one directory each. */

@@ -15,24 +15,31 @@ export interface MountPoint {
   options: string[];
 }
 
+/** A mount as this process sees it. */
+export interface FlaggedMount extends MountPoint {
+  /** Options of this mount, e.g. `nosuid`. */
+  flags: string[];
+}
+
 /** About ten times what a thousand containers need; takes up only what is used. */
 const scratchSize = '256m';
 const unmountLimitMs = 1_000;
 const unmountRetryMs = 25;
 
 /** Parses the text of a `mountinfo` file. */
-export function parseMountInfo(text: string): MountPoint[] {
+export function parseMountInfo(text: string): FlaggedMount[] {
   return text
     .split('\n')
     .filter((line) => line !== '')
     .map((line) => {
       // Optional fields of unknown number stand before the lone dash.
       const [left = '', right = ''] = line.split(' - ', 2);
-      const [, , , root = '', path = ''] = left.split(' ');
+      const [, , , root = '', path = '', flags = ''] = left.split(' ');
       const [fileSystem = '', source = '', options = ''] = right.split(' ');
       return {
         path: unescapeMountInfo(path),
         root: unescapeMountInfo(root),
+        flags: flags.split(','),
         fileSystem,
         source: unescapeMountInfo(source),
         options: options.split(','),
@@ -45,33 +52,34 @@ function unescapeMountInfo(text: string): string {
 }
 
 /** What is mounted in this process's mount namespace, in order of mounting. Reads a file, starts no process. */
-export async function listMounts(): Promise<MountPoint[]> {
+export async function listMounts(): Promise<FlaggedMount[]> {
   return parseMountInfo(await readFile('/proc/self/mountinfo', 'utf8'));
 }
 
 /**
  * Mounts an overlay. `volatile` leaves out all syncing, which nobody needs for a layer that does not outlive a reboot:
  * without it an unmount would sync the whole file system of the upper layer.
+ *
+ * Paths may be relative to `directory`: all options together must fit into one page of memory. They have no colon, which
+ * separates layers, and no comma, which separates options.
  */
 export async function mountOverlay(options: {
-  lower: string;
+  directory: string;
+  /** Top first. */
+  lower: string[];
   upper: string;
   work: string;
   target: string;
   volatile: boolean;
 }): Promise<void> {
   const parts = [
-    `lowerdir=${escapeOption(options.lower)}`,
-    `upperdir=${escapeOption(options.upper)}`,
-    `workdir=${escapeOption(options.work)}`,
+    `lowerdir=${options.lower.join(':')}`,
+    `upperdir=${options.upper}`,
+    `workdir=${options.work}`,
     ...(options.volatile ? ['volatile'] : []),
   ];
-  await run('mount', ['-t', 'overlay', 'overlay', '-o', parts.join(','), options.target]);
-}
-
-/** A colon separates overlay layers, a comma mount options. */
-function escapeOption(path: string): string {
-  return path.replace(/[\\:,]/g, (character) => `\\${character}`);
+  const args = ['-t', 'overlay', 'overlay', '-o', parts.join(','), options.target];
+  await runHostProgram('mount', 'mount', args, { cwd: options.directory });
 }
 
 /**
@@ -83,6 +91,18 @@ export async function mountScratch(target: string): Promise<void> {
   const isMounted = (await listMounts()).some(({ path, fileSystem }) => path === target && fileSystem === 'tmpfs');
   if (isMounted) return;
   await run('mount', ['-t', 'tmpfs', '-o', `nosuid,nodev,size=${scratchSize},mode=711`, 'tmpfs', target]);
+}
+
+/**
+ * Mounts a directory tree at a second place, unless that was done before: what is mounted in either later shows in both.
+ */
+export async function aliasMount(directory: string, alias: string): Promise<void> {
+  const mounted = new Set((await listMounts()).map(({ path }) => path));
+  if (mounted.has(alias)) return;
+  // Only a mount can be shared; the directory becomes one.
+  if (!mounted.has(directory)) await run('mount', ['--rbind', directory, directory]);
+  await run('mount', ['--make-shared', directory]);
+  await run('mount', ['--rbind', directory, alias]);
 }
 
 /**

@@ -1,15 +1,20 @@
 import { availableParallelism } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
+import { realPathOf } from '../../files/real-path.js';
 import type { Logger } from '../../logging/logger.js';
 import { Launcher } from '../../process/launcher.js';
 import type { ContainerEngine } from '../engine.js';
 import { createCgroups } from './cgroups/cgroups.js';
+import { createImages } from './images/images.js';
 import { DepotLayout } from './layout.js';
 import { createNetwork } from './network/network.js';
+import type { TcpSettings } from './network/sysctls.js';
 import { OciEngine } from './orchestrator.js';
+import { checkNameSettings, type NameSettings } from './runtime/host-files.js';
 import type { RuntimeName } from './runtime/oci-runtime.js';
 import { StartActivity } from './start-activity.js';
 import { engineTag } from './tag.js';
+import { UserNamespaces } from './users/user-namespaces.js';
 import { createVolumes } from './volumes/volumes.js';
 
 export interface OciEngineOptions {
@@ -17,6 +22,14 @@ export interface OciEngineOptions {
   depotDirectory: string;
   /** `auto`: crun if it works on this host, else runc. @default 'auto' */
   runtime?: 'auto' | RuntimeName;
+  /** What containers are made from whose description names no root file system. @default none */
+  defaultRootfs?: string;
+  /** Registry of images that name none (`docker:///repository`). @default 'registry-1.docker.io' */
+  dockerRegistry?: string;
+  /** Registries (`host` or `host:port`) that may be spoken to without TLS. @default none */
+  insecureRegistries?: string[];
+  /** Image layers that no container has are kept up to this size, for the next one. Bytes. @default 10 GiB */
+  keptImageBytes?: number;
   /** CIDR that containers' /30 networks are taken from. @default '10.254.0.0/22' */
   networkPool?: string;
   /** Host ports that are handed out when a request names none. @default 61001, 4534 */
@@ -27,12 +40,31 @@ export interface OciEngineOptions {
   denyNetworks?: string[];
   /** Containers may connect to the host itself. @default false */
   allowHostAccess?: boolean;
-  /** Name servers on the host that containers may ask all the same. @default none */
+  /** Name servers of containers; they may be asked on the host, too. @default those of the host */
   dnsServers?: string[];
+  /** Name servers that are asked after those. @default none */
+  additionalDnsServers?: string[];
+  /** Lines for the containers' `/etc/hosts`: `10.0.0.9 name`. @default none */
+  additionalHostEntries?: string[];
+  /** Of the containers' links. @default that of the interface with the external address, at most 1500 */
+  mtu?: number;
+  /** TCP settings of containers, by name below `net.ipv4`. @default what the host has */
+  tcp?: TcpSettings;
+  /**
+   * Microseconds of processor time that each CPU share allows in 100,000 (docs/protocol/containers.md §3.7).
+   * @default shares are relative only
+   */
+  cpuQuotaPerShareUs?: number;
   /** Volumes and networks that are kept ready, so that a burst of creates does not wait for them. @default 4 */
   spares?: number;
   /** Containers made at the same time; more wait. @default 2 per processor */
   maxParallelCreates?: number;
+  /** Unprivileged containers get a user namespace of their own, where the host can make them. @default true */
+  userNamespaces?: boolean;
+  /** Whether privileged containers may be made. @default true */
+  allowPrivileged?: boolean;
+  /** Set-user-id programs and file capabilities lend nothing in unprivileged containers. @default false */
+  noNewPrivileges?: boolean;
   logger: Logger;
 }
 
@@ -43,17 +75,34 @@ const addressesPerContainer = 4;
 
 /** The container engine `oci` with all its rooms; call `start` before anything else. */
 export function createOciEngine(options: OciEngineOptions): ContainerEngine {
-  const layout = new DepotLayout(resolve(options.depotDirectory));
+  const layout = new DepotLayout(realPathOf(options.depotDirectory));
   const { logger, networkPool = defaultNetworkPool, spares = defaultSpares } = options;
+  const names: NameSettings = {
+    dnsServers: options.dnsServers ?? [],
+    additionalDnsServers: options.additionalDnsServers ?? [],
+    additionalHostEntries: options.additionalHostEntries ?? [],
+  };
+  checkNameSettings(names);
   const tag = engineTag(layout.depot);
   const launcher = new Launcher();
   const activity = new StartActivity();
+  const images = createImages({
+    directory: layout.images,
+    ...(options.defaultRootfs !== undefined && { defaultRootfs: options.defaultRootfs }),
+    ...(options.dockerRegistry !== undefined && { dockerRegistry: options.dockerRegistry }),
+    ...(options.insecureRegistries && { insecureRegistries: options.insecureRegistries }),
+    ...(options.keptImageBytes !== undefined && { keptBytes: options.keptImageBytes }),
+    logger,
+  });
+  const userNamespaces = new UserNamespaces();
   return new OciEngine(
     {
-      volumes: createVolumes({ directory: layout.volumes, spares, activity, logger }),
+      images,
+      volumes: createVolumes({ directory: layout.volumes, layers: images, spares, activity, logger }),
       network: createNetwork({
         tag,
         launcher,
+        namespaceOwner: userNamespaces,
         spares,
         activity,
         pool: networkPool,
@@ -62,17 +111,28 @@ export function createOciEngine(options: OciEngineOptions): ContainerEngine {
         ...(options.externalIp !== undefined && { externalIp: options.externalIp }),
         ...(options.denyNetworks && { denyNetworks: options.denyNetworks }),
         ...(options.allowHostAccess !== undefined && { allowHostAccess: options.allowHostAccess }),
-        ...(options.dnsServers && { dnsServers: options.dnsServers }),
+        dnsServers: [...names.dnsServers, ...names.additionalDnsServers],
+        ...(options.mtu !== undefined && { mtu: options.mtu }),
+        ...(options.tcp && { tcp: options.tcp }),
         logger,
       }),
       launcher,
+      userNamespaces,
       activity,
-      cgroups: createCgroups({ tag, logger }),
+      names,
+      cgroups: createCgroups({
+        tag,
+        ...(options.cpuQuotaPerShareUs !== undefined && { cpuQuotaPerShareUs: options.cpuQuotaPerShareUs }),
+        logger,
+      }),
       logger,
     },
     {
       layout,
       runtime: options.runtime ?? 'auto',
+      userNamespaces: options.userNamespaces ?? true,
+      allowPrivileged: options.allowPrivileged ?? true,
+      noNewPrivileges: options.noNewPrivileges ?? false,
       maxContainers: Math.floor(addressesIn(networkPool) / addressesPerContainer),
       maxParallelCreates: options.maxParallelCreates ?? 2 * availableParallelism(),
     },

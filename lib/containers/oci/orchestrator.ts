@@ -13,35 +13,43 @@ import type {
   ContainerSpec,
   Properties,
 } from '../engine.js';
-import { HandleInUseError, UnknownHandleError } from '../errors.js';
+import { HandleInUseError, InvalidSpecError, UnknownHandleError } from '../errors.js';
 import { OciContainer } from './container.js';
 import { checkBindSources, checkContainerSpec } from './container-spec.js';
 import { readBootId, type StateFile } from './container-state.js';
-import { beginCreation, creationStages } from './creation.js';
-import type { Host } from './host.js';
+import { beginCreation, creationStages, hasUserNamespace } from './creation.js';
+import { type Host, ownershipFor } from './host.js';
 import { findHostTools } from './host-tools.js';
 import { DepotLayout } from './layout.js';
 import { MigrationWarmer } from './migration-warmer.js';
 import { mountScratch, unmount } from './mounts.js';
-import type { Cgroups, Network, Volumes } from './ports.js';
+import type { Cgroups, Image, Images, Network, Volumes } from './ports.js';
+import { ReachableDepot } from './reachable-depot.js';
 import { recover } from './recovery.js';
 import { releaseHoldings, removeDirectory } from './removal.js';
+import { programMounts } from './runtime/bundle-mounts.js';
 import { chooseRuntime } from './runtime/choice.js';
+import type { NameSettings } from './runtime/host-files.js';
 import type { RuntimeName } from './runtime/oci-runtime.js';
 import type { StartActivity } from './start-activity.js';
 import { runStages } from './steps.js';
+import { prepareAttributeTool } from './streams/attribute-tool.js';
 import { ContainerShell } from './streams/container-shell.js';
 import { TarStreams } from './streams/tar-streams.js';
 import { Supervisor } from './supervisor/supervisor.js';
 import { Turnstile } from './turnstile.js';
+import type { UserNamespaces } from './users/user-namespaces.js';
 
 export interface OciEngineCollaborators {
+  images: Images;
   volumes: Volumes;
   network: Network;
   cgroups: Cgroups;
   launcher: Launcher;
+  userNamespaces: UserNamespaces;
   /** What stocks are filled beside. */
   activity: StartActivity;
+  names: NameSettings;
   logger: Logger;
 }
 
@@ -50,6 +58,11 @@ export interface OciEngineSettings {
   runtime: 'auto' | RuntimeName;
   /** How many containers the network pool has room for. */
   maxContainers: number;
+  /** Whether unprivileged containers get a user namespace, where the host can make them. */
+  userNamespaces: boolean;
+  allowPrivileged: boolean;
+  /** Programs in unprivileged containers cannot gain capabilities. */
+  noNewPrivileges: boolean;
   /** @default 2 per processor */
   maxParallelCreates?: number;
 }
@@ -87,16 +100,29 @@ export class OciEngine implements ContainerEngine {
   }
 
   async start(): Promise<void> {
-    const { volumes, network, cgroups, launcher } = this.#collaborators;
+    const { images, volumes, network, cgroups, launcher, userNamespaces } = this.#collaborators;
     const { layout } = this.#settings;
     await mkdir(layout.output, { recursive: true, mode: 0o711 });
+    // Before anything is mounted below it.
+    const depot = await ReachableDepot.prepare(layout.depot);
     await mountScratch(layout.run);
     const tools = await findHostTools();
     launcher.start();
-    await Promise.all([volumes.start(), network.start(), cgroups.start()]);
+    // Before the first network is made, which belongs to one.
+    const hasUserNamespaces = await this.#enableUserNamespaces();
+    await Promise.all([images.start(), volumes.start(), network.start(), cgroups.start()]);
+    const hasAttributeTool = await prepareAttributeTool(layout.attributeTool);
+    const ownPrograms = await programMounts({
+      init: tools.catatonit,
+      toolbox: tools.busybox,
+      ...(hasAttributeTool && { attributeTool: layout.attributeTool }),
+    });
     const runtimes = await chooseRuntime({
       wanted: this.#settings.runtime,
       directory: layout.runtimes,
+      programMounts: ownPrograms,
+      probeDirectory: depot.pathOf(layout.probe),
+      ...(hasUserNamespaces && { userNamespaces }),
       tools,
       cgroups,
       launcher,
@@ -110,9 +136,13 @@ export class OciEngine implements ContainerEngine {
       bootId: await readBootId(),
       tools,
       runtimes,
+      programMounts: ownPrograms,
+      depot,
+      noNewPrivileges: this.#settings.noNewPrivileges,
       supervisor,
       shell,
       streams: new TarStreams({ shell }),
+      hasAttributeTool,
       warmer: new MigrationWarmer(),
     };
     this.#host = host;
@@ -139,14 +169,17 @@ export class OciEngine implements ContainerEngine {
   async #settle(): Promise<void> {
     this.#isStopping = true;
     clearInterval(this.#timer);
+    const { images, volumes, network, userNamespaces } = this.#collaborators;
+    // What waits for an image gives up.
+    await images.stop();
     await Promise.allSettled([...this.#creations.values(), ...this.#endings.values()]);
     await Promise.allSettled(this.#removals.values());
     for (const container of this.#containers.values()) container.letGo();
     this.#host?.supervisor.stop();
     this.#host?.streams.stop();
     await this.#host?.warmer.stop();
-    const { volumes, network } = this.#collaborators;
     await Promise.all([volumes.stop(), network.stop()]);
+    await userNamespaces.stop();
   }
 
   async #giveBack(): Promise<void> {
@@ -155,6 +188,7 @@ export class OciEngine implements ContainerEngine {
     const { network, cgroups } = this.#collaborators;
     await Promise.all([network.teardown(), cgroups.teardown()]);
     await unmount([layout.run]);
+    await this.#host?.depot.release();
     await Promise.all(layout.directories.map((directory) => rm(directory, { recursive: true, force: true })));
     // It may be a mount point, or hold what another program has put there.
     await rmdir(layout.depot).catch(() => {});
@@ -163,6 +197,9 @@ export class OciEngine implements ContainerEngine {
   async create(spec: ContainerSpec): Promise<Container> {
     const host = this.#started();
     checkContainerSpec(spec);
+    if (spec.privileged && !this.#settings.allowPrivileged) {
+      throw new InvalidSpecError('privileged container creation is disabled');
+    }
     const handle = spec.handle ?? randomUUID();
     if (this.#containers.has(handle) || this.#creations.has(handle)) throw new HandleInUseError(handle);
     const creation = this.#create(host, handle, spec);
@@ -172,6 +209,12 @@ export class OciEngine implements ContainerEngine {
     } finally {
       this.#creations.delete(handle);
     }
+  }
+
+  async prepare(rootfs: string): Promise<void> {
+    const host = this.#started();
+    const image = await host.images.acquire(rootfs, { ownership: ownershipFor(hasUserNamespace(host, { rootfs })) });
+    host.images.release(image.layers);
   }
 
   async list(filter: Properties = {}): Promise<Container[]> {
@@ -201,19 +244,32 @@ export class OciEngine implements ContainerEngine {
   }
 
   bulkInfo(handles: string[]): Promise<Map<string, ContainerInfo | Error>> {
-    return this.#ofEach(handles, (container) => container.inspect());
+    return this.#ofEach(handles, (handle) => this.#find(handle).inspect());
   }
 
   bulkMetrics(handles: string[]): Promise<Map<string, ContainerMetrics | Error>> {
-    return this.#ofEach(handles, (container) => container.measure());
+    return this.#ofEach(handles, (handle) => this.#measure(handle));
   }
 
   async #create(host: Host, handle: string, spec: ContainerSpec): Promise<OciContainer> {
-    await checkBindSources(spec);
+    await checkBindSources(spec.bindMounts ?? []);
     // The last container of this name may still be giving back what it held.
     await this.#removals.get(handle);
+    // Fetching an image may take minutes: no other creation waits for it.
+    const image = await host.images.acquire(spec.rootfs, {
+      ownership: ownershipFor(hasUserNamespace(host, spec)),
+      ...(spec.credentials && { credentials: spec.credentials }),
+    });
+    try {
+      return await this.#createFrom(host, handle, spec, image);
+    } finally {
+      host.images.release(image.layers);
+    }
+  }
+
+  async #createFrom(host: Host, handle: string, spec: ContainerSpec, image: Image): Promise<OciContainer> {
     return this.#turnstile.pass(async () => {
-      const creation = beginCreation(host, handle, spec);
+      const creation = beginCreation(host, handle, spec, image);
       const onUndoFailure = (step: string, error: unknown) => {
         this.#logger.error('containers.create.undo-failed', { handle, step, ...errorData(error) });
       };
@@ -246,6 +302,18 @@ export class OciEngine implements ContainerEngine {
       }
     } finally {
       this.#removals.delete(handle);
+    }
+  }
+
+  /** A host that cannot make them still runs containers, less well isolated. */
+  async #enableUserNamespaces(): Promise<boolean> {
+    if (!this.#settings.userNamespaces) return false;
+    try {
+      await this.#collaborators.userNamespaces.enable();
+      return true;
+    } catch (error) {
+      this.#logger.warn('containers.user-namespaces.unusable', errorData(error));
+      return false;
     }
   }
 
@@ -287,11 +355,18 @@ export class OciEngine implements ContainerEngine {
     }
   }
 
+  /** The id of a process with an image of its own serves as a handle, too. */
+  #measure(handle: string): Promise<ContainerMetrics> {
+    if (this.#containers.has(handle)) return this.#find(handle).measure();
+    const owner = [...this.#containers.values()].find((container) => !container.isEnding && container.hasPea(handle));
+    return owner ? owner.measurePea(handle) : this.#find(handle).measure();
+  }
+
   async #ofEach<Result>(
     handles: string[],
-    ask: (container: OciContainer) => Promise<Result>,
+    ask: (handle: string) => Promise<Result>,
   ): Promise<Map<string, Result | Error>> {
-    const answers = await Promise.allSettled(handles.map(async (handle) => ask(this.#find(handle))));
+    const answers = await Promise.allSettled(handles.map(async (handle) => ask(handle)));
     return new Map(
       answers.map((answer, index) => [
         handles[index]!,

@@ -1,5 +1,5 @@
 /**
- * The four collaborators of the `oci` orchestrator (docs/adr/0002-one-container-engine.md). Each has a folder of its
+ * The collaborators of the `oci` orchestrator (docs/adr/0002-one-container-engine.md). Each has a folder of its
  * own with an implementation; the orchestrator (`orchestrator.ts`) tells the story and knows no detail of theirs.
  *
  * What a collaborator must remember about a container it returns as plain JSON ("lease"); the orchestrator writes
@@ -8,26 +8,78 @@
  * What lies where in the depot is told in `layout.ts`. Everything on the host that is not below the depot (links, namespaces, chains, control groups) carries a tag that follows from the depot's
  * path, so that several engines share a host. Calls that concern one container come one after the other.
  */
-import type { ContainerMetrics, NetOutRule, PortMapping } from '../engine.js';
+import type { ContainerMetrics, DiskScope, NetOutRule, PortMapping } from '../engine.js';
 
 export interface DiskUsage {
   bytesUsed: number;
   inodesUsed: number;
 }
 
+/** Whose the files of an image are on the disk: `shifted` for containers in a user namespace (`users/id-map.ts`). */
+export type Ownership = 'real' | 'shifted';
+
+/** What a root file system is made from; refers to layers in the store until it is released. */
+export interface Image {
+  /** Same for what looks the same in every respect. */
+  identity: string;
+  /** Directories that an overlay is laid over, top first; at least one. Nobody ever writes there. */
+  lowerDirectories: string[];
+  /** Names of the layers in the store that it refers to. */
+  layers: string[];
+  /** What it takes on the disk; absent while nobody has counted it. */
+  bytes?: number;
+  /** `NAME=value` entries that the environment of its processes starts with. */
+  env: string[];
+  annotations: Record<string, string>;
+  /** The only directory is used as it is, without a writable layer and without limits. */
+  isRaw: boolean;
+}
+
+export interface ImageOptions {
+  /** @default 'real' */
+  ownership?: Ownership;
+  /** For an image in a registry that asks for them. */
+  credentials?: { username: string; password: string };
+  /** Gives up waiting. */
+  signal?: AbortSignal;
+}
+
+/** Images from wherever they come, unpacked once into layers of the depot (docs/protocol/containers.md §4.2). */
+export interface Images {
+  start(): Promise<void>;
+  /** Breaks off what is being fetched. Idempotent. */
+  stop(): Promise<void>;
+  /**
+   * The image of a URI (docs/protocol/containers.md §3.1), fetched and unpacked as far as it is not in the store. Whoever
+   * asks at the same time shares the work.
+   *
+   * @param uri absent or empty: the engine's default
+   * @throws InvalidSpecError naming `rootfs`; ImageError; HostRequirementError when a program is missing
+   */
+  acquire(uri: string | undefined, options?: ImageOptions): Promise<Image>;
+  /** One more reference to layers, so that they stay. @throws when one is gone */
+  retain(layers: readonly string[]): void;
+  /** One reference less. Layers that nobody refers to are removed in the background once they take too much room. */
+  release(layers: readonly string[]): void;
+  /** Removes layers that nobody refers to beyond those that are kept for their next use. */
+  collect(): Promise<void>;
+}
+
 export interface VolumeRequest {
   handle: string;
   /** Directory of the container; the volume is mounted at `<directory>/rootfs`. */
   directory: string;
-  /** Root file system directory below the writable layer. */
-  rootfs: string;
+  /** What lies below the writable layer. */
+  image: Image;
   /** Limits of the writable layer; absent: no limit. */
   bytes?: number;
   inodes?: number;
+  /** Whether the image's bytes count for `bytes`. @default 'exclusive' */
+  scope?: DiskScope;
 }
 
 export interface VolumeLease {
-  driver: 'loop-image' | 'none';
+  driver: 'loop-image' | 'none' | 'raw';
   /** Absolute path of the mounted root file system. */
   mountPoint: string;
   [key: string]: unknown;
@@ -38,6 +90,7 @@ export interface Volumes {
   start(): Promise<void>;
   /** Stops refilling and gives back spare volumes, when no container needs them. Idempotent. */
   stop(): Promise<void>;
+  /** @throws InvalidSpecError when the image alone is larger than the limit of both */
   create(request: VolumeRequest): Promise<VolumeLease>;
   /** After a restart: true when the volume is still mounted and usable. */
   adopt(lease: VolumeLease): Promise<boolean>;
@@ -48,7 +101,7 @@ export interface Volumes {
    * Changes the limits and returns the new lease. Fewer bytes than are in use, or fewer inodes, keep the larger limit; a
    * volume that was made without limits stays so.
    */
-  resize(lease: VolumeLease, limits: { bytes?: number; inodes?: number }): Promise<VolumeLease>;
+  resize(lease: VolumeLease, limits: { bytes?: number; inodes?: number; scope?: DiskScope }): Promise<VolumeLease>;
   /** Unmounts and removes; also for a half-made or already removed volume. */
   release(lease: VolumeLease): Promise<void>;
   /** Unmounts and removes everything of ours below the depot that is in no lease (left by a crash). */
@@ -57,6 +110,8 @@ export interface Volumes {
 
 export interface NetworkRequest {
   handle: string;
+  /** `a.b.c.d/n` or `a.b.c.d` (docs/protocol/containers.md §3.5); absent or empty: a /30 of the pool. */
+  network?: string;
   netIn: { hostPort?: number; containerPort?: number }[];
   netOut: NetOutRule[];
 }
@@ -120,10 +175,13 @@ export interface Cgroups {
   start(): Promise<void>;
   /** The `cgroupsPath` to put into a bundle for this container. */
   pathFor(handle: string): string;
+  /** The most processor time that goes with so many shares, microseconds; undefined: as much as is free. */
+  cpuQuota(shares: number): { quota: number; period: number } | undefined;
   /** Process ids in the group and all below it. */
   processes(handle: string): Promise<number[]>;
   stats(handle: string): Promise<CgroupStats>;
   oomKills(handle: string): Promise<number>;
+  /** @throws InvalidSpecError when more memory is in use than the new limit allows, and cannot be taken back */
   limit(handle: string, limits: CgroupLimits): Promise<void>;
   /** Sends a signal to every process of the group except the ones given; repeats while new ones appear by fork. */
   signalAll(handle: string, signal: NodeJS.Signals, except: number[]): Promise<void>;

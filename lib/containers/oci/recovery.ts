@@ -93,14 +93,17 @@ async function removeHoldings(host: Host, handle: string, state: ContainerState 
 
 /** Whatever carries our mark in the kernel or below the depot, and belongs to no adopted container. */
 async function reclaimStrays(host: Host, adopted: StateFile[]): Promise<void> {
-  const known = new Set(adopted.map((file) => file.state.handle));
+  const peas = adopted.flatMap(({ state }) => Object.values(state.peas));
+  const handles = adopted.map((file) => file.state.handle);
+  const known = new Set([...handles, ...peas.map(({ cgroup }) => cgroup)]);
   for (const handle of await host.cgroups.list()) {
     if (known.has(handle)) continue;
     await endProcesses(host, { handle });
     await host.cgroups.remove(handle);
   }
-  for (const runtime of host.runtimes.installed.values()) await runtime.deleteAllExcept(known);
-  const volumes = adopted.flatMap(({ state }) => (state.volume ? [state.volume] : []));
+  const runtimeIds = new Set([...handles, ...peas.map(({ runtimeId }) => runtimeId)]);
+  for (const runtime of host.runtimes.installed.values()) await runtime.deleteAllExcept(runtimeIds);
+  const volumes = [...adopted.map(({ state }) => state), ...peas].flatMap(({ volume }) => volume ?? []);
   const networks = adopted.flatMap(({ state }) => (state.network ? [state.network] : []));
   await Promise.all([host.volumes.reclaim(volumes), host.network.reclaim(networks)]);
 }

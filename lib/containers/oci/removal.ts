@@ -3,6 +3,7 @@ import { isRunning, signalProcess } from '../../process/identity.js';
 import { waitUntil } from '../../process/wait.js';
 import type { ContainerState } from './container-state.js';
 import { type Host, runtimeOf } from './host.js';
+import { releasePea } from './peas/pea.js';
 
 const deathPatienceMs = 10_000;
 
@@ -28,7 +29,8 @@ export async function endProcesses(host: Host, container: Pick<ContainerState, '
 
 /** What a container holds besides its directory; its processes must be dead. May be repeated after a failure. */
 export async function releaseHoldings(host: Host, state: ContainerState): Promise<void> {
-  const { handle, volume, network } = state;
+  const { handle, volume, network, peas } = state;
+  for (const [id, pea] of Object.entries(peas)) await releasePea(host, state, id, pea);
   await runtimeOf(host, state).delete(handle);
   const releases = await Promise.allSettled([
     host.cgroups.remove(handle),

@@ -69,13 +69,13 @@ function isRunning(text: string | undefined): boolean {
 /** Short pauses at first: most apps listen within milliseconds, and a route should not wait longer than they do. */
 async function pollPort(address: { host: string; port: number }, timeoutMs: number, signal: AbortSignal) {
   const deadline = performance.now() + timeoutMs;
-  let pauseMs = 5;
+  let pauseMs = 10;
   for (;;) {
     const leftMs = deadline - performance.now();
     if (leftMs <= 0) return false;
     if (await accepts(address, leftMs, signal)) return true;
     await delay(Math.min(pauseMs, Math.max(deadline - performance.now(), 0)), undefined, { signal });
-    pauseMs = Math.min(pauseMs * 1.25, longestConnectPauseMs);
+    pauseMs = Math.min(pauseMs * 1.5, longestConnectPauseMs);
   }
 }
 

@@ -110,13 +110,36 @@ export class InstanceContainer {
     if (!hasApp) await runProgram(this.container!, 'mkdir', ['-p', 'app'], { user: appUser });
   }
 
-  /** Starts the app itself. @throws UserFacingError when there is no start command */
-  async spawnApp(startedAt: Date): Promise<ContainerProcess> {
+  /**
+   * `staging_info.yml` of the extracted droplet; undefined when there is none, or when the droplet has more that must
+   * be looked at before its app is started (`droplet.yaml` of very old ones).
+   */
+  async stagingInfo(): Promise<string | undefined> {
+    const [stagingInfo, manifest] = await Promise.all(
+      ['staging_info.yml', 'droplet.yaml'].map((name) => readContainerFile(this.rootDirectory!, `${home}/${name}`)),
+    );
+    return manifest === undefined ? stagingInfo : undefined;
+  }
+
+  /** Whether the start script has come as far as the app. */
+  async hasBegunApp(): Promise<boolean> {
+    if (!this.container) return false;
+    return (await readContainerFile(this.rootDirectory!, `${home}/run.pid`)) !== undefined;
+  }
+
+  /**
+   * Starts the app itself; `unpacking` extracts a droplet whose `staging_info.yml` is known first, in the same process.
+   * @throws UserFacingError when there is no start command
+   */
+  async spawnApp(startedAt: Date, unpacking?: { droplet: string; stagingInfo: string }): Promise<ContainerProcess> {
     const { config, attributes } = this.options;
+    const stagingInfo =
+      unpacking?.stagingInfo ?? (await readContainerFile(this.rootDirectory!, `${home}/staging_info.yml`));
     const script = startScript({
       ...this.exports(startedAt),
-      command: await this.startCommand(),
+      command: this.startCommand(stagingInfo),
       postSetupHook: config.post_setup_hook,
+      droplet: unpacking?.droplet,
     });
     return this.container!.run(
       {
@@ -256,8 +279,7 @@ export class InstanceContainer {
   }
 
   /** Undefined for a very old droplet, which has no `staging_info.yml` but a script of its own. */
-  private async startCommand(): Promise<string | undefined> {
-    const text = await readContainerFile(this.rootDirectory!, `${home}/staging_info.yml`);
+  private startCommand(text: string | undefined): string | undefined {
     if (text === undefined) return undefined;
     const stagingInfo = parseYaml(text) as { start_command?: unknown } | null | undefined;
     const command = this.options.attributes.startCommand ?? stagingInfo?.start_command;

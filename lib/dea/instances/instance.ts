@@ -9,6 +9,7 @@ import { UserFacingError } from '../containers.js';
 import type { InstanceState } from '../messages.js';
 import type { InstanceAttributes } from './attributes.js';
 import { InstanceContainer, type InstanceContainerRecord } from './instance-container.js';
+import type { KnownDroplets } from './known-droplets.js';
 import type { InstanceStats } from './stat-collector.js';
 
 /** What an instance works with; shared by all instances of the agent. */
@@ -17,6 +18,7 @@ export interface InstanceContext {
   engine: ContainerEngine;
   ledger: Ledger;
   droplets: DropletCache;
+  knownDroplets: KnownDroplets;
   /** Directory that crashed instances leave their logs in. */
   crashesDirectory: string;
   localIp: string;
@@ -58,6 +60,8 @@ export class Instance {
   private stopping: Promise<void> | undefined;
   private readonly container: InstanceContainer;
   private process: ContainerProcess | undefined;
+  /** The app's process extracts its droplet first. */
+  private isUnpacking = false;
   private readonly logger: Logger;
 
   exitStatus = -1;
@@ -251,11 +255,7 @@ export class Instance {
       droplets.acquire({ sha1: dropletSha1, url: dropletUri, signal }),
       this.container.create(dropletDirectory, signal),
     );
-    await this.container.install(droplet.path);
-    signal.throwIfAborted();
-    await this.container.runHook(config.hooks.before_start, this.startedAt);
-    signal.throwIfAborted();
-    this.process = await this.container.spawnApp(this.startedAt);
+    this.process = await this.startProcess(droplet.path, dropletSha1, signal);
     this.context.onChange();
     this.link(this.process);
     const isHealthy = await this.container.waitUntilHealthy(signal);
@@ -264,6 +264,23 @@ export class Instance {
     this.transition('RUNNING', ['STARTING']);
     await this.collectStats();
     await this.container.runHook(config.hooks.after_start, this.startedAt);
+  }
+
+  /** From the droplet to the app's process: two steps with a hook between them, or one for a droplet that is known. */
+  private async startProcess(droplet: string, sha1: string, signal: AbortSignal): Promise<ContainerProcess> {
+    const { knownDroplets, config } = this.context;
+    const known = knownDroplets.stagingInfo(sha1);
+    if (known !== undefined && config.hooks.before_start === undefined) {
+      this.isUnpacking = true;
+      return this.container.spawnApp(this.startedAt, { droplet, stagingInfo: known });
+    }
+    await this.container.install(droplet);
+    signal.throwIfAborted();
+    const stagingInfo = await this.container.stagingInfo();
+    if (stagingInfo !== undefined) knownDroplets.remember(sha1, stagingInfo);
+    await this.container.runHook(config.hooks.before_start, this.startedAt);
+    signal.throwIfAborted();
+    return this.container.spawnApp(this.startedAt);
   }
 
   private failStart(error: unknown): void {
@@ -287,6 +304,11 @@ export class Instance {
 
   private async handleExit(exitStatus: number, description?: string): Promise<void> {
     const events = description ? [] : await this.container.pastEvents();
+    const hasEvents = events !== undefined && events.length > 0;
+    if (!hasEvents && this.isUnpacking && this.currentState === 'STARTING' && !(await this.container.hasBegunApp())) {
+      this.failStart(new Error(`the droplet could not be extracted: exit status ${exitStatus}`));
+      return;
+    }
     if (!['STARTING', 'RUNNING', 'EVACUATING'].includes(this.currentState)) return;
     this.exitStatus = exitStatus;
     this.exitDescription = description ?? events?.[0] ?? (events ? 'app instance exited' : 'cannot be determined');

@@ -6,6 +6,8 @@ export interface StartScriptParts {
   /** Undefined for a droplet without `staging_info.yml`, which brings its own `./startup`. */
   command: string | undefined;
   postSetupHook?: string | undefined;
+  /** Path in the container of a droplet that is to be extracted first. */
+  droplet?: string | undefined;
 }
 
 /**
@@ -14,9 +16,10 @@ export interface StartScriptParts {
  */
 export function startScript(parts: StartScriptParts): string {
   if (parts.command === undefined) {
-    return [parts.systemExports, parts.userExports, './startup;', 'exit'].join('\n');
+    return [...extraction(parts.droplet), parts.systemExports, parts.userExports, './startup;', 'exit'].join('\n');
   }
   return [
+    ...extraction(parts.droplet),
     'umask 077',
     parts.systemExports,
     parts.userExports,
@@ -28,6 +31,11 @@ export function startScript(parts: StartScriptParts): string {
     'echo $$ >> $DROPLET_BASE_DIR/run.pid',
     `exec bash -c ${shellWord(parts.command)}`,
   ].join('\n');
+}
+
+/** As the extraction by a process of its own does it, and with the same rights for what is extracted. */
+function extraction(droplet: string | undefined): string[] {
+  return droplet === undefined ? [] : [`tar zxf ${shellWord(droplet)} || exit`, '[ -d app ] || mkdir app'];
 }
 
 /** A hook sees the app's whole environment (docs/protocol/dea.md §10.4). */

@@ -3,6 +3,7 @@ import { UnknownUserError } from '../../../lib/containers/errors.js';
 import type { ContainerState } from '../../../lib/containers/oci/container-state.js';
 import { GraceTimer } from '../../../lib/containers/oci/grace-timer.js';
 import { judge } from '../../../lib/containers/oci/recovery.js';
+import { privilegedCapabilities } from '../../../lib/containers/oci/runtime/capabilities.js';
 import { hostsFileContent, resolvConfContent } from '../../../lib/containers/oci/runtime/host-files.js';
 import { runStages, type Step } from '../../../lib/containers/oci/steps.js';
 import { ProcessLogParser } from '../../../lib/containers/oci/supervisor/process-log.js';
@@ -43,10 +44,18 @@ describe('accounts of a container', () => {
 
 describe('the description of a process', () => {
   const account = { uid: 2000, gid: 2000, additionalGids: [], home: '/home/vcap' };
+  const container = (settings: { env?: string[]; isPrivileged?: boolean; available?: string[] } = {}) => ({
+    env: settings.env ?? [],
+    confinement: {
+      isPrivileged: settings.isPrivileged ?? false,
+      noNewPrivileges: false,
+      capabilities: new Set(settings.available ?? privilegedCapabilities),
+    },
+  });
 
   it('orders the environment: container, process, then what is missing', () => {
     const spec = { path: 'x', user: 'vcap', env: ['B=2', 'A=3', 'B=4'] };
-    expect(describeProcess(spec, account, '/', ['A=1', 'C=1']).env).to.deep.equal([
+    expect(describeProcess(spec, account, '/', container({ env: ['A=1', 'C=1'] })).env).to.deep.equal([
       'C=1',
       'A=3',
       'B=4',
@@ -58,18 +67,43 @@ describe('the description of a process', () => {
 
   it('keeps PATH, USER and HOME that are given', () => {
     const env = ['PATH=/p', 'USER=u', 'HOME=/h'];
-    expect(describeProcess({ path: 'x', env }, account, '/', []).env).to.deep.equal(env);
+    expect(describeProcess({ path: 'x', env }, account, '/', container()).env).to.deep.equal(env);
   });
 
-  it('gives no capabilities in effect to others than root, and none to inherit to anyone', () => {
-    expect(describeProcess({ path: 'x' }, account, '/', []).capabilities).to.deep.include({
-      permitted: [],
-      effective: [],
-      inheritable: [],
-    });
-    const root = describeProcess({ path: 'x' }, { ...account, uid: 0 }, '/', []).capabilities;
-    expect(root.effective).to.have.lengthOf(14);
-    expect(root.inheritable).to.deep.equal([]);
+  it('gives capabilities in effect to root alone, decided by the user and not by the group', () => {
+    const sizes = (uid: number, gid: number, isPrivileged: boolean) => {
+      const { capabilities } = describeProcess(
+        { path: 'x' },
+        { ...account, uid, gid },
+        '/',
+        container({ isPrivileged }),
+      );
+      return Object.entries(capabilities).map(([set, names]) => `${set} ${names.length}`);
+    };
+    const others = (count: number) => [
+      `bounding ${count}`,
+      'permitted 0',
+      'effective 0',
+      `inheritable ${count}`,
+      'ambient 0',
+    ];
+    const root = (count: number) =>
+      ['bounding', 'permitted', 'effective', 'inheritable'].map((set) => `${set} ${count}`).concat('ambient 0');
+    expect(sizes(2000, 0, false)).to.deep.equal(others(14));
+    expect(sizes(0, 2000, false)).to.deep.equal(root(14));
+    expect(sizes(2000, 0, true)).to.deep.equal(others(15));
+    expect(sizes(0, 0, true)).to.deep.equal(root(38));
+  });
+
+  it('asks for no capability that the host has taken away from everybody', () => {
+    const root = { ...account, uid: 0 };
+    const { effective } = describeProcess(
+      { path: 'x' },
+      root,
+      '/',
+      container({ available: ['CAP_CHOWN'] }),
+    ).capabilities;
+    expect(effective).to.deep.equal(['CAP_CHOWN']);
   });
 });
 

@@ -144,7 +144,8 @@ describe('isolation by the oci engine', function () {
       const denied = await failureOf(container.streamIn({ path: '/etc', user: 'vcap', tar: archive('f', 'x') }));
       expect((denied as Error).message).to.include('Permission denied');
       const unknown = await failureOf(container.streamIn({ path: '/tmp', user: 'batman', tar: archive('f', 'x') }));
-      expect(unknown).to.be.instanceOf(UnknownUserError);
+      expect((unknown as Error).message).to.match(/^stream-in: nstar: error streaming in: unable to find user batman/);
+      expect((unknown as Error).cause).to.be.instanceOf(UnknownUserError);
       expect(await failureOf(container.streamOut({ path: '/tmp', user: 'batman' }))).to.be.instanceOf(UnknownUserError);
     });
 

@@ -2,7 +2,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { EngineProcess } from '../../support/engine-process.js';
-import { makeOciSettings, startOciEngine } from '../../support/oci.js';
+import { expectNoContainerLeft } from '../../support/leaks.js';
+import { type OciSubject, startOciEngine } from '../../support/oci.js';
 import { stackRootfs } from '../../support/stack.js';
 import { runToEnd, script } from '../engine-contract.js';
 
@@ -42,26 +43,40 @@ async function workUntilKilled(engine: EngineProcess, delayMs: number): Promise<
 describe('the oci engine, killed at any point of making and destroying containers', function () {
   this.timeout(Math.max(300_000, rounds * 15_000));
 
+  let subject: OciSubject;
+
+  before(async () => {
+    subject = await startOciEngine();
+    // Copying the root file system once would be all that is ever killed.
+    await subject.engine.prepare!(stackRootfs());
+    await subject.engine.stop();
+  });
+
+  after(async () => {
+    await subject.start();
+    await subject.dispose();
+  });
+
   it('finds every container that it acknowledged, none that it destroyed, and leaks nothing', async () => {
+    let acknowledged = 0;
     await fc.assert(
       fc.asyncProperty(fc.integer({ min: 5, max: 600 }), async (delayMs) => {
-        const settings = await makeOciSettings();
-        const history = await workUntilKilled(await EngineProcess.start(settings), delayMs);
-        const after = await startOciEngine({ settings });
-        try {
-          const handles = (await after.engine.list()).map(({ handle }) => handle);
-          expect(handles).to.include.members([...history.created]);
-          expect(handles.filter((handle) => history.destroyed.has(handle))).to.deep.equal([]);
-          for (const handle of history.created) {
-            const container = await after.engine.lookup(handle);
-            const { stdout } = await runToEnd(container, script('echo alive'));
-            expect(stdout).to.equal('alive\n');
-          }
-        } finally {
-          await after.dispose();
+        const history = await workUntilKilled(await EngineProcess.start(subject.settings), delayMs);
+        acknowledged += history.created.size;
+        const engine = await subject.start();
+        const handles = (await engine.list()).map(({ handle }) => handle);
+        expect(handles).to.include.members([...history.created]);
+        expect(handles.filter((handle) => history.destroyed.has(handle))).to.deep.equal([]);
+        for (const handle of history.created) {
+          const { stdout } = await runToEnd(await engine.lookup(handle), script('echo alive'));
+          expect(stdout).to.equal('alive\n');
         }
+        await Promise.all(handles.map((handle) => engine.destroy(handle)));
+        await engine.stop();
+        await expectNoContainerLeft(subject.settings.depotDirectory);
       }),
       { numRuns: rounds, endOnFailure: true },
     );
+    expect(acknowledged).to.be.above(0);
   });
 });

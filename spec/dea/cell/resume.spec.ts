@@ -5,6 +5,7 @@ import { type BlobServer, sha1, startBlobServer } from '../../support/blob-serve
 import { type Cell, makeCell } from '../../support/cell.js';
 import { makeDroplet } from '../../support/droplets.js';
 import { eventually } from '../../support/eventually.js';
+import { containersIn } from '../../support/leaks.js';
 import { startNats } from '../../support/nats.js';
 import { type Message, Peer } from '../../support/peer.js';
 import { startMessage } from '../../support/start-message.js';
@@ -106,7 +107,7 @@ describe('a cell that was killed', function () {
     await cell.kill();
     await cell.start();
     expect(await peer.next('droplet.exited', (data) => data.droplet === app)).to.include({ reason: 'CRASHED' });
-    await eventually(async () => ((await depot()).length === 0 ? true : undefined));
+    await eventually(() => (depot().length === 0 ? true : undefined));
   });
 
   it('does not tell of an old crash again', async () => {
@@ -120,10 +121,7 @@ describe('a cell that was killed', function () {
     expect(peer.received.slice(mark).filter(({ subject }) => subject === 'droplet.exited')).to.deep.equal([]);
   });
 
-  const depot = async () =>
-    (await readdir(join(cell.baseDirectory, 'base/depot'), { withFileTypes: true }))
-      .filter((entry) => entry.isDirectory() && /^[0-9a-f]{32}$/.test(entry.name))
-      .map(({ name }) => name);
+  const depot = () => containersIn(join(cell.baseDirectory, 'base/depot'));
 
   for (const [name, content] of [
     ['malformed', '}{'],
@@ -139,7 +137,7 @@ describe('a cell that was killed', function () {
       await cell.start();
       expect(await find(app)).to.equal(undefined);
       expect((await readdir(join(cell.baseDirectory, 'base/db'))).join()).to.contain('instances.json.corrupt.');
-      await eventually(async () => ((await depot()).length === 0 ? true : undefined));
+      await eventually(() => (depot().length === 0 ? true : undefined));
       const free = await peer.next('dea.advertise', () => true, { since: peer.mark });
       expect(free.available_memory).to.equal(4096);
     });

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -145,6 +145,23 @@ describe('the start script', () => {
   it('runs the operator’s post_setup_hook before the app', () => {
     const script = startScript({ systemExports: '', userExports: '', command: 'env -0', postSetupHook: 'export H=1' });
     expect(run(script, home)).to.include({ H: '1' });
+  });
+
+  it('extracts a droplet first, with the rights that it has in the archive, when told to', () => {
+    rmSync(join(home, 'app'), { recursive: true });
+    mkdirSync(join(home, 'source/app'), { recursive: true });
+    writeFileSync(join(home, 'source/app/seen'), '', { mode: 0o644 });
+    const droplet = join(home, "it's a droplet.tgz");
+    execFileSync('tar', ['-czf', droplet, '-C', join(home, 'source'), '.']);
+    const script = startScript({ systemExports: '', userExports: '', command: 'stat -c %a seen; umask', droplet });
+    const output = execFileSync('/bin/bash', { input: script, cwd: home, env: { PATH: process.env.PATH } });
+    expect(output.toString()).to.equal('644\n0077\n');
+  });
+
+  it('ends with the status of an extraction that fails, before the app', () => {
+    const script = startScript({ systemExports: '', userExports: '', command: 'touch begun', droplet: '/nowhere' });
+    expect(() => execFileSync('/bin/bash', { input: script, cwd: home, stdio: 'pipe' })).to.throw();
+    expect(readdirSync(join(home, 'app'))).to.deep.equal(['.profile.d']);
   });
 });
 

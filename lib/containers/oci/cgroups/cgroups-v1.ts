@@ -2,8 +2,10 @@ import { mkdir, readFile, rmdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { errorData, type Logger } from '../../../logging/logger.js';
+import { InvalidSpecError } from '../../errors.js';
 import { type MountPoint, mountCgroupController, unmount } from '../mounts.js';
 import type { CgroupLimits, CgroupStats, Cgroups } from '../ports.js';
+import { type CpuQuota, cpuQuotaOf } from './cpu-quota.js';
 import {
   childGroups,
   groupNames,
@@ -30,6 +32,8 @@ export interface CgroupsV1Options {
   hierarchies: HierarchiesV1;
   /** Mounts of the host, now. */
   mounts: () => MountPoint[];
+  /** See `CgroupsOptions`. */
+  cpuQuotaPerShareUs?: number;
   logger: Logger;
 }
 
@@ -39,14 +43,16 @@ export class CgroupsV1 implements Cgroups {
   readonly #parent: string;
   readonly #mounts: () => MountPoint[];
   readonly #logger: Logger;
+  readonly #cpuQuotaPerShareUs: number | undefined;
   #hierarchies: HierarchiesV1;
   #limitsSwap = false;
 
-  constructor({ parent, hierarchies, mounts, logger }: CgroupsV1Options) {
+  constructor({ parent, hierarchies, mounts, cpuQuotaPerShareUs, logger }: CgroupsV1Options) {
     this.#parent = parent;
     this.#hierarchies = hierarchies;
     this.#mounts = mounts;
     this.#logger = logger;
+    this.#cpuQuotaPerShareUs = cpuQuotaPerShareUs;
   }
 
   get limitsSwap(): boolean {
@@ -65,6 +71,10 @@ export class CgroupsV1 implements Cgroups {
 
   pathFor(handle: string): string {
     return `${this.#parent}/${handle}`;
+  }
+
+  cpuQuota(shares: number): CpuQuota | undefined {
+    return cpuQuotaOf(shares, this.#cpuQuotaPerShareUs);
   }
 
   async processes(handle: string): Promise<number[]> {
@@ -93,7 +103,7 @@ export class CgroupsV1 implements Cgroups {
   async limit(handle: string, limits: CgroupLimits): Promise<void> {
     const { memoryBytes, cpuShares, maxPids } = limits;
     if (memoryBytes !== undefined) await this.#limitMemory(handle, memoryBytes);
-    if (cpuShares !== undefined) await writeGroupFile(this.#group('cpu', handle), 'cpu.shares', String(cpuShares));
+    if (cpuShares !== undefined) await this.#limitCpu(handle, cpuShares);
     if (maxPids !== undefined) {
       await writeGroupFile(this.#group('pids', handle), 'pids.max', maxPids > 0 ? String(maxPids) : 'max');
     }
@@ -166,6 +176,15 @@ export class CgroupsV1 implements Cgroups {
     await rmdir(mount);
   }
 
+  async #limitCpu(handle: string, shares: number): Promise<void> {
+    const group = this.#group('cpu', handle);
+    await writeGroupFile(group, 'cpu.shares', String(shares));
+    const bandwidth = this.cpuQuota(shares);
+    if (!bandwidth) return;
+    await writeGroupFile(group, 'cpu.cfs_period_us', String(bandwidth.period));
+    await writeGroupFile(group, 'cpu.cfs_quota_us', String(bandwidth.quota));
+  }
+
   /** Order matters: memory must never be above memory and swap together. */
   async #limitMemory(handle: string, memoryBytes: number): Promise<void> {
     const group = this.#group('memory', handle);
@@ -175,7 +194,16 @@ export class CgroupsV1 implements Cgroups {
     const value = memoryBytes > 0 ? String(memoryBytes) : '-1';
     if (!this.#limitsSwap) return writeGroupFile(group, memory, value);
     const isRaise = memoryBytes <= 0 || memoryBytes > Number(readGroupFile(group, both));
-    for (const file of isRaise ? [both, memory] : [memory, both]) await writeGroupFile(group, file, value);
+    const before = readGroupFile(group, memory).trim();
+    const [first, second] = isRaise ? [both, memory] : [memory, both];
+    await writeMemoryLimit(group, first, value);
+    try {
+      await writeMemoryLimit(group, second, value);
+    } catch (error) {
+      // Swap holds what memory had to give up: back to where it was.
+      if (!isRaise) await writeGroupFile(group, memory, before);
+      throw error;
+    }
   }
 
   /** An engine that was killed amid `signalAll` leaves a frozen group behind. */
@@ -200,6 +228,14 @@ export class CgroupsV1 implements Cgroups {
     if (mount === undefined) throw new Error(`the cgroup controller ${controller} is not mounted`);
     return mount;
   }
+}
+
+/** @throws InvalidSpecError when the group uses more, and the kernel cannot take it back */
+async function writeMemoryLimit(group: string, file: string, value: string): Promise<void> {
+  await writeGroupFile(group, file, value).catch((cause: NodeJS.ErrnoException) => {
+    if (cause.code !== 'EBUSY') throw cause;
+    throw new InvalidSpecError(`limits.memoryBytes: more than ${value} bytes are in use`, { cause });
+  });
 }
 
 function freezerOf(group: string): Freezer {

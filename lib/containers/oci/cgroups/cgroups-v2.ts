@@ -2,7 +2,9 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { errorData, type Logger } from '../../../logging/logger.js';
+import { InvalidSpecError } from '../../errors.js';
 import type { CgroupLimits, CgroupStats, Cgroups } from '../ports.js';
+import { type CpuQuota, cpuQuotaOf } from './cpu-quota.js';
 import {
   childGroups,
   groupNames,
@@ -26,6 +28,8 @@ export interface CgroupsV2Options {
   parent: string;
   /** Mount point of the unified hierarchy. */
   root: string;
+  /** See `CgroupsOptions`. */
+  cpuQuotaPerShareUs?: number;
   logger: Logger;
 }
 
@@ -35,12 +39,14 @@ export class CgroupsV2 implements Cgroups {
   readonly #parent: string;
   readonly #root: string;
   readonly #logger: Logger;
+  readonly #cpuQuotaPerShareUs: number | undefined;
   #limitsSwap = false;
 
-  constructor({ parent, root, logger }: CgroupsV2Options) {
+  constructor({ parent, root, cpuQuotaPerShareUs, logger }: CgroupsV2Options) {
     this.#parent = parent;
     this.#root = root;
     this.#logger = logger;
+    this.#cpuQuotaPerShareUs = cpuQuotaPerShareUs;
   }
 
   get limitsSwap(): boolean {
@@ -61,6 +67,10 @@ export class CgroupsV2 implements Cgroups {
 
   pathFor(handle: string): string {
     return `${this.#parent}/${handle}`;
+  }
+
+  cpuQuota(shares: number): CpuQuota | undefined {
+    return cpuQuotaOf(shares, this.#cpuQuotaPerShareUs);
   }
 
   async processes(handle: string): Promise<number[]> {
@@ -88,11 +98,16 @@ export class CgroupsV2 implements Cgroups {
     const { memoryBytes, cpuShares, maxPids } = limits;
     const write = (file: string, value: string) => writeGroupFile(this.#group(handle), file, value);
     if (memoryBytes !== undefined) {
+      this.#checkMemoryInUse(handle, memoryBytes);
       await write('memory.max', memoryBytes > 0 ? String(memoryBytes) : 'max');
       // Memory and swap together are limited to the same number: nothing is left for swap.
       if (this.#limitsSwap) await write('memory.swap.max', memoryBytes > 0 ? '0' : 'max');
     }
-    if (cpuShares !== undefined) await write('cpu.weight', String(cpuWeight(cpuShares)));
+    if (cpuShares !== undefined) {
+      await write('cpu.weight', String(cpuWeight(cpuShares)));
+      const bandwidth = this.cpuQuota(cpuShares);
+      if (bandwidth) await write('cpu.max', `${bandwidth.quota} ${bandwidth.period}`);
+    }
     if (maxPids !== undefined) await write('pids.max', maxPids > 0 ? String(maxPids) : 'max');
   }
 
@@ -113,6 +128,13 @@ export class CgroupsV2 implements Cgroups {
   async teardown(): Promise<void> {
     if ((await this.list()).length > 0) return;
     await removeGroup(join(this.#root, this.#parent));
+  }
+
+  /** Where version 1 refuses a limit below what is in use, version 2 would kill. Without swap these two must stay. */
+  #checkMemoryInUse(handle: string, memoryBytes: number): void {
+    const values = parseFlatKeyed(readGroupFileOr(this.#group(handle), 'memory.stat', ''));
+    if (memoryBytes <= 0 || (values.get('anon') ?? 0) + (values.get('shmem') ?? 0) <= memoryBytes) return;
+    throw new InvalidSpecError(`limits.memoryBytes: more than ${memoryBytes} bytes are in use`);
   }
 
   #group(handle: string): string {

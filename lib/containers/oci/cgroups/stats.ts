@@ -73,7 +73,7 @@ const mostWeight = 10_000;
 
 /**
  * v2's `cpu.weight` for v1's `cpu.shares`, as current runtimes convert: 2, 1024 and 262144 shares become 1, 100 and
- * 10000 (spec/containers.md §3.7).
+ * 10000 (docs/protocol/containers.md §3.7).
  */
 export function cpuWeight(shares: number): number {
   if (shares <= fewestShares) return 1;

@@ -39,3 +39,12 @@ export function overlaps(one: Cidr, other: Cidr): boolean {
   const size = 2 ** (32 - Math.min(one.prefixLength, other.prefixLength));
   return Math.floor(one.base / size) === Math.floor(other.base / size);
 }
+
+/**
+ * The hardware address that goes with an IPv4 address: locally administered, and the same each time. Who follows on an
+ * address of a shared subnet is found at once by those who remember the one before.
+ */
+export function hardwareAddress(address: string): string {
+  const bytes = [2, 0, ...address.split('.').map(Number)];
+  return bytes.map((byte) => byte.toString(16).padStart(2, '0')).join(':');
+}

@@ -1,7 +1,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:net';
 import { networkInterfaces } from 'node:os';
-import { type Cidr, formatAddress } from './addresses.js';
+import { type Cidr, formatAddress, overlaps } from './addresses.js';
 
 export interface Route {
   interface: string;
@@ -71,4 +71,24 @@ export function describeRoute({ destination, interface: name }: Route): string {
 /** Lets the host forward packets. It stays so when the engine goes: others may rely on it by then. */
 export async function enableForwarding(): Promise<void> {
   await writeFile('/proc/sys/net/ipv4/ip_forward', '1');
+}
+
+/**
+ * A route of the host that a network must not take packets from: one of a network that the host is attached to, or
+ * one made for just these addresses, of at least `narrowest` bits. A wide route through a gateway may well contain it.
+ */
+export function routeInTheWay(routes: Route[], network: Cidr, narrowest: number): Route | undefined {
+  return routes.find(
+    (route) =>
+      route.destination.prefixLength > 0 &&
+      (route.isDirect || route.destination.prefixLength >= narrowest) &&
+      overlaps(route.destination, network),
+  );
+}
+
+/** The interface that has an IPv4 address. */
+export function interfaceWith(address: string): string | undefined {
+  return Object.entries(networkInterfaces()).find(([, addresses]) =>
+    addresses?.some((own) => own.family === 'IPv4' && own.address === address),
+  )?.[0];
 }

@@ -1,27 +1,35 @@
-import { readdir, statfs, writeFile } from 'node:fs/promises';
+import { statfs, writeFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { CommandError } from '../../../process/command.js';
 import { runHostProgram } from '../host-program.js';
 import { listMounts, unmount } from '../mounts.js';
+import { hardwareAddress } from './addresses.js';
+import type { Attachment } from './attachment.js';
 import { GroupCommit } from './group-commit.js';
-import { type Subnet, subnetPrefixLength } from './subnet-pool.js';
-
-/** A network namespace to make; its name is also that of the link on the host. */
-export interface NamespaceSpec {
-  name: string;
-  subnet: Subnet;
-  mtu: number;
-}
+import { entriesOf, ip, linkNames } from './iproute.js';
+import { containerSysctls, type Sysctls, type TcpSettings } from './sysctls.js';
 
 /** Where iproute2 keeps named namespaces: `ip netns` shows them to operators. */
 const directory = '/run/netns';
 /** Name of the link in the container. */
-const containerInterface = 'eth0';
+export const containerInterface = 'eth0';
 /** Magic number of nsfs in `statfs`. */
 const namespaceType = 0x6e736673;
 const goneAfterNamespaceMs = 400;
 const goneAfterDeletionMs = 5_000;
 const pollMs = 5;
+
+/** Sets sysctls of the namespace it runs in (pairs of name and value), then becomes `ip`. */
+const configureScript =
+  'while [ $# -gt 0 ]; do echo "$2" > "/proc/sys/net/ipv4/$1" || exit 1; shift 2; done; exec ip -batch -';
+/**
+ * Makes network namespaces that belong to somebody else than the host: to the user namespace of the container they are
+ * for. The process that it names keeps a new one until it has a file of its own here; undefined: the host may own it.
+ */
+export interface NamespaceOwner {
+  open(name: string): Promise<number | undefined>;
+  close(name: string): void;
+}
 
 /** Path of the file that a container's process joins. */
 export function namespacePath(name: string): string {
@@ -29,12 +37,24 @@ export function namespacePath(name: string): string {
 }
 
 /**
- * Network namespaces with one veth pair each. A pair of its own per container, without upstream's bridge: on a /30
- * there is nobody to bridge, the gateway's address sits on the host's end, and a bridge would cost a link more to make
- * and to delete. What a bridge gives, several containers on one subnet, this engine does not offer.
+ * Network namespaces with one veth pair each. On a /30 of the pool there is nobody to bridge: the gateway's address
+ * sits on the host's end, and a bridge would cost a link more to make and to delete. On a shared subnet the host's end
+ * is a port of the subnet's bridge (`bridges.ts`).
  */
 export class Namespaces {
-  readonly #removals = new GroupCommit<string>((names) => removeNow(names));
+  readonly #removals = new GroupCommit<string>((names) => this.#removeNow(names));
+  readonly #tcp: TcpSettings;
+
+  /**
+   * @param tcp what the namespaces do not take from the host
+   * @param owner absent: new namespaces belong to the host
+   */
+  constructor(
+    tcp: TcpSettings,
+    private readonly owner?: NamespaceOwner,
+  ) {
+    this.#tcp = tcp;
+  }
 
   /** @throws HostRequirementError when iproute2 is missing */
   async check(): Promise<void> {
@@ -42,71 +62,57 @@ export class Namespaces {
   }
 
   /** Makes namespaces, the host's side in one call for all of them. All or nothing. */
-  async create(specs: NamespaceSpec[]): Promise<void> {
+  async create(attachments: Attachment[], mtu: number): Promise<void> {
     try {
-      await ip(['-batch', '-'], specs.flatMap(hostSide));
-      await Promise.all(specs.map(configureHostLink));
-      await Promise.all(specs.map((spec) => ip(['-n', spec.name, '-batch', '-'], containerSide(spec))));
+      const [sysctls, keepers] = await Promise.all([
+        containerSysctls(this.#tcp),
+        Promise.all(attachments.map(({ name }) => this.owner?.open(name))),
+      ]);
+      await ip(
+        ['-batch', '-'],
+        attachments.flatMap((attachment, index) => hostSide(attachment, mtu, keepers[index])),
+      );
+      await Promise.all(attachments.map(({ name }) => configureHostLink(name)));
+      await Promise.all(attachments.map((attachment) => configureInside(attachment, sysctls)));
     } catch (error) {
-      await removeNow(specs.map((spec) => spec.name));
+      await this.#removeNow(attachments.map(({ name }) => name));
       throw error;
     }
   }
 
-  /** Removes a namespace and its link, whatever of them is there; resolves when both are gone. */
+  /** Removes a namespace and its link, or a bridge, whatever of them is there; resolves when all are gone. */
   async remove(name: string): Promise<void> {
     await this.#removals.add(name);
   }
 
   /** Names of namespaces and links on this host that begin with `prefix`. */
   async list(prefix: string): Promise<string[]> {
-    const [names, links] = await Promise.all([entries(directory), entries('/sys/class/net')]);
+    const [names, links] = await Promise.all([entriesOf(directory), linkNames()]);
     return [...new Set([...names, ...links])].filter((name) => name.startsWith(prefix));
   }
 
-  /** Whether namespace and link are there and whole. */
-  async exists(name: string): Promise<boolean> {
+  /** Whether namespace, link and bridge are there and whole. */
+  async exists({ name, bridge }: Attachment): Promise<boolean> {
     const status = await statfs(namespacePath(name)).catch(() => undefined);
-    return status?.type === namespaceType && (await entries('/sys/class/net')).includes(name);
+    if (status?.type !== namespaceType) return false;
+    const links = await linkNames();
+    return links.includes(name) && (bridge === undefined || links.includes(bridge));
   }
 
-  /** Shapes the traffic in both directions; only the host can change either, a container lacks NET_ADMIN. */
-  async limitBandwidth(name: string, { rate, burst }: { rate: number; burst: number }): Promise<void> {
-    // Less than a packet would stop all traffic.
-    const bucket = Math.max(Math.ceil(burst), 2 * 1514);
-    const shape = ['root', 'tbf', 'rate', `${Math.ceil(rate)}bps`, 'burst', `${bucket}b`, 'latency', '50ms'];
-    await Promise.all([
-      runHostProgram('iproute2', 'tc', ['qdisc', 'replace', 'dev', name, ...shape]),
-      runHostProgram('iproute2', 'tc', ['-n', name, 'qdisc', 'replace', 'dev', containerInterface, ...shape]),
-    ]);
+  async #removeNow(names: string[]): Promise<void> {
+    for (const name of names) this.owner?.close(name);
+    await removeNow(names);
   }
 
   /** Takes away the mount that iproute2 leaves at its directory, when no namespace of anybody is left in it. */
   async removeEmptyDirectory(): Promise<void> {
-    if ((await entries(directory)).length > 0) return;
+    if ((await entriesOf(directory)).length > 0) return;
     if ((await listMounts()).some((mount) => mount.path === directory)) await unmount([directory]);
   }
 }
 
-function hostSide({ name, subnet, mtu }: NamespaceSpec): string[] {
-  return [
-    `netns add ${name}`,
-    `link add ${name} mtu ${mtu} type veth peer name ${containerInterface} mtu ${mtu} netns ${name}`,
-    `addr add ${subnet.hostIp}/${subnetPrefixLength} dev ${name}`,
-    `link set ${name} up`,
-  ];
-}
-
-function containerSide({ subnet }: NamespaceSpec): string[] {
-  return [
-    `addr add ${subnet.containerIp}/${subnetPrefixLength} dev ${containerInterface}`,
-    'link set lo up',
-    `link set ${containerInterface} up`,
-    `route add default via ${subnet.hostIp}`,
-  ];
-}
-
-async function configureHostLink({ name }: NamespaceSpec): Promise<void> {
+/** Settings of a link on the host that carries, or leads to, containers' addresses. */
+export async function configureHostLink(name: string): Promise<void> {
   await Promise.all([
     // Port mappings of 127.0.0.1 leave through this link with a loopback address.
     writeFile(`/proc/sys/net/ipv4/conf/${name}/route_localnet`, '1'),
@@ -119,10 +125,40 @@ async function configureHostLink({ name }: NamespaceSpec): Promise<void> {
   ]);
 }
 
+function hostSide(attachment: Attachment, mtu: number, keeper: number | undefined): string[] {
+  const { name, hostIp, containerIp, prefixLength, bridge } = attachment;
+  const place =
+    bridge === undefined
+      ? [`addr add ${hostIp}/${prefixLength} dev ${name}`]
+      : // Where the host filters bridged packets a container's own mapped port leads back out where it came in.
+        [`link set ${name} master ${bridge}`, `link set ${name} type bridge_slave hairpin on`];
+  const peer = `mtu ${mtu} address ${hardwareAddress(containerIp)}`;
+  return [
+    keeper === undefined ? `netns add ${name}` : `netns attach ${name} ${keeper}`,
+    `link add ${name} mtu ${mtu} type veth peer name ${containerInterface} ${peer} netns ${name}`,
+    ...place,
+    `link set ${name} up`,
+  ];
+}
+
+/** One process that turns from one program into the next: nsenter, sh, ip. */
+async function configureInside(attachment: Attachment, sysctls: Sysctls): Promise<void> {
+  const { name, hostIp, containerIp, prefixLength } = attachment;
+  const commands = [
+    `addr add ${containerIp}/${prefixLength} dev ${containerInterface}`,
+    'link set lo up',
+    `link set ${containerInterface} up`,
+    `route add default via ${hostIp}`,
+  ];
+  const args = [`--net=${namespacePath(name)}`, 'sh', '-c', configureScript, 'sh', ...Object.entries(sysctls).flat()];
+  await runHostProgram('util-linux', 'nsenter', args, { input: `${commands.join('\n')}\n` });
+}
+
 async function removeNow(names: string[]): Promise<void> {
   // With its last namespace a veth pair goes away, in the background and many at a time. Commands for what is not
   // there fail; what counts is what is left afterwards.
-  await attempt(names.map((name) => `netns delete ${name}`));
+  const files = await entriesOf(directory);
+  await attempt(names.map((name) => (files.includes(name) ? `netns delete ${name}` : `link delete ${name}`)));
   let left = await untilGone(names, goneAfterNamespaceMs);
   if (left.length === 0) return;
   // Somebody still holds the namespace: the link can go nevertheless.
@@ -143,20 +179,9 @@ async function attempt(commands: string[]): Promise<void> {
 async function untilGone(names: string[], limitMs: number): Promise<string[]> {
   const giveUpAt = Date.now() + limitMs;
   for (;;) {
-    const [files, links] = await Promise.all([entries(directory), entries('/sys/class/net')]);
+    const [files, links] = await Promise.all([entriesOf(directory), linkNames()]);
     const left = names.filter((name) => files.includes(name) || links.includes(name));
     if (left.length === 0 || Date.now() >= giveUpAt) return left;
     await delay(pollMs);
   }
-}
-
-async function entries(path: string): Promise<string[]> {
-  return readdir(path).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return [];
-    throw error;
-  });
-}
-
-async function ip(args: string[], commands: string[]): Promise<void> {
-  await runHostProgram('iproute2', 'ip', args, { input: `${commands.join('\n')}\n` });
 }

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { CommandError } from '../../../process/command.js';
 import { identifyProcess, type ProcessIdentity } from '../../../process/identity.js';
 import type { Launcher } from '../../../process/launcher.js';
+import { type RuntimeCommand, withoutStreams } from './runtime-command.js';
 
 export type RuntimeName = 'crun' | 'runc';
 
@@ -11,6 +12,8 @@ export interface OciRuntimeOptions {
   name: RuntimeName;
   /** Absolute path of the program. */
   program: string;
+  /** Absolute path of a static busybox. */
+  toolbox: string;
   /** Directory for the runtime's own state, outside every container's directory. */
   root: string;
   /** A container must be up within this time. @default 30000 */
@@ -21,15 +24,17 @@ export interface OciRuntimeOptions {
  * An OCI runtime program (crun or runc). It is started to make and to delete containers; whether a container lives is
  * told by `/proc`, never by asking the runtime (docs/protocol/containers.md §4.1).
  */
-export class OciRuntime {
+export class OciRuntime implements RuntimeCommand {
   readonly name: RuntimeName;
   readonly program: string;
   readonly root: string;
   readonly #launcher: Launcher;
+  readonly #toolbox: string;
   readonly #startTimeoutMs: number;
 
   constructor(options: OciRuntimeOptions) {
     this.#launcher = options.launcher;
+    this.#toolbox = options.toolbox;
     this.name = options.name;
     this.program = options.program;
     this.root = options.root;
@@ -55,7 +60,7 @@ export class OciRuntime {
     const logFile = join(bundleDirectory, 'runtime.log');
     const pidFile = join(bundleDirectory, 'init.pid');
     const args = ['--log', logFile, 'run', '--detach', '--no-new-keyring', '--pid-file', pidFile];
-    const status = await this.#runDetached([...this.globalArguments, ...args, '--bundle', bundleDirectory, handle]);
+    const status = await this.#runDetached([...args, '--bundle', bundleDirectory, handle]);
     if (status !== 0) throw await this.#failure('run', status, logFile);
     const pid = Number(await readFile(pidFile, 'utf8'));
     const identity = identifyProcess(pid);
@@ -91,14 +96,12 @@ export class OciRuntime {
     );
   }
 
-  /**
-   * Init inherits the three standard streams for its whole life, so they must lead nowhere: a pipe would never close,
-   * a file could be filled from inside.
-   */
+  /** Init inherits the three standard streams for its whole life: a file could be filled from inside. */
   async #runDetached(args: string[]): Promise<number | null> {
+    const { program, globalArguments } = withoutStreams(this, this.#toolbox);
     const { exitCode } = await this.#launcher.launch({
-      program: this.program,
-      args,
+      program,
+      args: [...globalArguments, ...args],
       capturesStderr: false,
       timeoutMs: this.#startTimeoutMs,
     });

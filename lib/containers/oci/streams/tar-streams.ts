@@ -5,8 +5,12 @@ import { finished, PassThrough, type Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { resolveBeneath } from '../../../files/beneath.js';
 import type { ProcessIdentity } from '../../../process/identity.js';
+import { EngineError } from '../../errors.js';
+import { toolboxPathInContainer } from '../runtime/bundle-mounts.js';
+import type { Account } from '../users/accounts.js';
 import { lookUpAccount, rootOf } from '../users/container-files.js';
 import { type ContainerShell, succeeded } from './container-shell.js';
+import { type EntryAttributes, TarNormalizer } from './tar-normalizer.js';
 
 export interface StreamInRequest {
   path: string;
@@ -17,6 +21,22 @@ export interface StreamInRequest {
 export interface StreamOutRequest {
   path: string;
   user?: string;
+}
+
+/** Gives files the extended attributes that came with them. */
+export type SetAttributes = (request: {
+  account: Account;
+  /** Where the archive was extracted. */
+  directory: string;
+  entries: EntryAttributes[];
+}) => Promise<void>;
+
+/** Files could not be streamed in; the text is that of upstream. */
+export class StreamInError extends EngineError {
+  constructor(reason: string, options?: ErrorOptions) {
+    super(`stream-in: nstar: error streaming in: ${reason}`);
+    this.cause = options?.cause;
+  }
 }
 
 /** A path to stream out does not exist in the container. */
@@ -37,37 +57,55 @@ export class TarStreams {
   }
 
   /**
-   * Extracts at `path` as the user, who will own all files; modes go through umask 022.
+   * Extracts at `path` as the user, who will own all files; modes go through umask 022 and lend nobody's rights. What
+   * follows the end of the archive is read and dropped.
    *
-   * @throws UnknownUserError, or with tar's words
+   * @param setAttributes is told of extended attributes that the archive has, after the files are there
+   * @throws StreamInError with tar's words, or with UnknownUserError as its cause
    */
-  async in(init: ProcessIdentity, { path, user = 'root', tar }: StreamInRequest): Promise<void> {
+  async in(init: ProcessIdentity, request: StreamInRequest, setAttributes: SetAttributes): Promise<void> {
+    const { tar } = request;
     // The sender may break off before anybody looks; `feed` will see it.
     tar.on('error', () => {});
     try {
-      const account = await lookUpAccount(init, user);
-      const destination = posix.resolve(account.home, path);
-      await this.#shell.makeDirectory(init, account, destination);
-      const applet = ['tar', '-x', '-f', '-', '--no-same-permissions', '-o', '-C', destination];
-      const child = this.#track(this.#shell.spawn(init, account, applet, ['pipe', 'ignore', 'pipe']));
-      await Promise.all([succeeded(child, `error streaming in to ${path}`), feed(tar, child)]);
+      await this.#extract(init, request, setAttributes);
+    } catch (cause) {
+      throw new StreamInError((cause as Error).message, { cause });
     } finally {
       // What follows the end of the archive, or an error, is read and dropped: the sender waits for it.
       tar.resume();
     }
   }
 
+  async #extract(
+    init: ProcessIdentity,
+    { path, user, tar }: StreamInRequest,
+    setAttributes: SetAttributes,
+  ): Promise<void> {
+    if (path === '') throw new Error('no destination');
+    const account = await lookUpAccount(init, user || 'root');
+    const destination = posix.resolve(account.home, path);
+    await expectNoDanglingLink(init, destination);
+    const directory = await this.#shell.makeDirectory(init, account, destination);
+    const extraction = ['tar', '-x', '-f', '-', '--no-same-permissions', '-o', '-C', directory];
+    const applet = ['sh', '-c', 'umask 022; exec "$0" "$@"', toolboxPathInContainer, ...extraction];
+    const child = this.#track(this.#shell.spawn(init, account, applet, ['pipe', 'ignore', 'pipe']));
+    const normalizer = new TarNormalizer();
+    await Promise.all([succeeded(child, path), feed(tar, normalizer, child)]);
+    await setAttributes({ account, directory, entries: normalizer.entryAttributes });
+  }
+
   /**
-   * Archives `path` as the user. With a trailing slash the entries are `./...`, else they begin with its last component.
+   * Archives `path` as the user; without one, the content of the user's home. With a trailing slash the entries are `./...`, else they begin with its last component.
    * A failure after the first byte destroys the stream with an error.
    *
    * @throws UnknownUserError, NoSuchPathError
    */
-  async out(init: ProcessIdentity, { path, user = 'root' }: StreamOutRequest): Promise<Readable> {
-    const account = await lookUpAccount(init, user);
+  async out(init: ProcessIdentity, { path, user }: StreamOutRequest): Promise<Readable> {
+    const account = await lookUpAccount(init, user || 'root');
     const source = posix.resolve(account.home, path);
     await this.#expectPath(init, source, path);
-    const [directory, entry] = path.endsWith('/') || source === '/' ? [source, '.'] : splitLast(source);
+    const [directory, entry] = path === '' || path.endsWith('/') || source === '/' ? [source, '.'] : splitLast(source);
     const applet = ['tar', '-c', '-f', '-', '-C', directory, '--', entry];
     const child = this.#track(this.#shell.spawn(init, account, applet, ['ignore', 'pipe', 'pipe']));
     return outputOf(child, `error streaming out ${path}`);
@@ -76,9 +114,9 @@ export class TarStreams {
   async #expectPath(init: ProcessIdentity, source: string, path: string): Promise<void> {
     const root = rootOf(init);
     try {
-      const parent = await resolveBeneath(root, posix.dirname(source));
+      const parent = await resolveBeneath(root, posix.dirname(source), 'stays');
       const resolved = path.endsWith('/')
-        ? await resolveBeneath(root, source)
+        ? await resolveBeneath(root, source, 'stays')
         : posix.join(parent, posix.basename(source));
       await lstat(resolved);
     } catch (cause) {
@@ -97,7 +135,7 @@ export class TarStreams {
  * Copies the archive to the extracting child, whose end is judged by its own status: one that has seen the archive's
  * end closes its input early. A sender that breaks off ends the child.
  */
-function feed(tar: Readable, child: ChildProcess): Promise<void> {
+function feed(tar: Readable, normalizer: TarNormalizer, child: ChildProcess): Promise<void> {
   const input = child.stdin!;
   return new Promise((resolve, reject) => {
     finished(tar, { writable: false }, (error) => {
@@ -105,8 +143,22 @@ function feed(tar: Readable, child: ChildProcess): Promise<void> {
       child.kill('SIGKILL');
       reject(error);
     });
-    finished(input, () => resolve());
-    tar.pipe(input);
+    finished(input, () => {
+      normalizer.destroy();
+      resolve();
+    });
+    tar.pipe(normalizer).pipe(input);
+  });
+}
+
+/** A link to nowhere is not taken for the place that it names. */
+async function expectNoDanglingLink(init: ProcessIdentity, path: string): Promise<void> {
+  const root = rootOf(init);
+  const place = posix.join(await resolveBeneath(root, posix.dirname(path), 'stays'), posix.basename(path));
+  const status = await lstat(place).catch(() => undefined);
+  if (!status?.isSymbolicLink()) return;
+  await lstat(await resolveBeneath(root, path, 'stays')).catch((cause: unknown) => {
+    throw new Error(`${path}: no such file or directory`, { cause });
   });
 }
 

@@ -2,14 +2,14 @@ import { CommandError } from '../../../process/command.js';
 import { commandLineOf, identifyProcess, type ProcessIdentity } from '../../../process/identity.js';
 import type { Launcher } from '../../../process/launcher.js';
 import { ExecutableNotFoundError } from '../../errors.js';
-import type { OciRuntime } from '../runtime/oci-runtime.js';
+import type { RuntimeCommand } from '../runtime/runtime-command.js';
 import type { ProcessDirectory, ProcessTraits } from './process-directory.js';
 
 export interface ConmonRequest {
   launcher: Launcher;
   /** Absolute path of conmon. */
   program: string;
-  runtime: OciRuntime;
+  runtime: RuntimeCommand;
   containerId: string;
   processId: string;
   directory: ProcessDirectory;

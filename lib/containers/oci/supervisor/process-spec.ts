@@ -1,5 +1,6 @@
-import type { ProcessSpec, RlimitSpec } from '../../engine.js';
-import { InvalidSpecError } from '../../errors.js';
+import { type ProcessSpec, type RlimitSpec, rlimitNames } from '../../engine.js';
+import { ExecutableNotFoundError, InvalidSpecError } from '../../errors.js';
+import type { Confinement } from '../runtime/bundle.js';
 import { capabilitiesFor } from '../runtime/capabilities.js';
 import type { OciProcess } from '../runtime/process.js';
 import type { Account } from '../users/accounts.js';
@@ -13,7 +14,7 @@ const idPattern = /^[A-Za-z0-9_+.-]{1,128}$/;
 /**
  * Checks what can be told from a process description alone.
  *
- * @throws InvalidSpecError naming the field
+ * @throws InvalidSpecError naming the field, ExecutableNotFoundError when no executable is named
  */
 export function checkProcessSpec(spec: ProcessSpec): void {
   const { id, dir } = spec;
@@ -23,13 +24,22 @@ export function checkProcessSpec(spec: ProcessSpec): void {
   if (dir !== undefined && dir !== '' && !dir.startsWith('/')) {
     throw new InvalidSpecError(`dir: Cwd must be an absolute path, not ${JSON.stringify(dir)}`);
   }
+  if (spec.path === '') throw new ExecutableNotFoundError('exec: "": executable file not found in $PATH');
+  if (spec.image === undefined && spec.bindMounts?.length) {
+    throw new InvalidSpecError('Running a process with bind mounts and no image provided is not allowed');
+  }
   checkEnvironment(spec.env ?? []);
   for (const text of [spec.path, dir ?? '', ...(spec.args ?? []), ...(spec.env ?? [])]) {
     if (text.includes('\0')) throw new InvalidSpecError('path, dir, args, env: must not contain NUL');
   }
   for (const [name, value] of Object.entries(spec.rlimits ?? {})) {
+    if (!isRlimitName(name)) throw new InvalidSpecError(`rlimits.${name}: there is no such limit`);
     if (!Number.isSafeInteger(value) || value < 0) throw new InvalidSpecError(`rlimits.${name}: ${value}`);
   }
+}
+
+function isRlimitName(name: string): boolean {
+  return (rlimitNames as string[]).includes(name);
 }
 
 /** @throws InvalidSpecError for an entry without `=` */
@@ -47,20 +57,21 @@ export function describeProcess(
   spec: ProcessSpec,
   account: Account,
   directory: string,
-  containerEnv: string[],
+  container: { env: string[]; confinement: Omit<Confinement, 'seccomp'> },
 ): OciProcess {
   const { tty } = spec;
+  const { isPrivileged, noNewPrivileges, capabilities: available } = container.confinement;
   const { uid, gid, additionalGids } = account;
   return {
     terminal: tty !== undefined,
     ...(tty && { consoleSize: { height: tty.rows ?? defaultTty.rows, width: tty.columns ?? defaultTty.columns } }),
     user: { uid, gid, ...(additionalGids.length > 0 && { additionalGids }) },
     args: [spec.path, ...(spec.args ?? [])],
-    env: environment(spec, account, containerEnv),
+    env: environment(spec, account, container.env),
     cwd: directory,
-    capabilities: capabilitiesFor(uid),
+    capabilities: capabilitiesFor({ uid, isPrivileged, available }),
     ...(spec.rlimits && { rlimits: resourceLimits(spec.rlimits) }),
-    noNewPrivileges: false,
+    noNewPrivileges: noNewPrivileges && !isPrivileged,
   };
 }
 

@@ -9,8 +9,8 @@ import {
 } from '../../../process/identity.js';
 import type { Launcher } from '../../../process/launcher.js';
 import { waitUntil } from '../../../process/wait.js';
-import type { OciRuntime } from '../runtime/oci-runtime.js';
 import type { OciProcess } from '../runtime/process.js';
+import type { RuntimeCommand } from '../runtime/runtime-command.js';
 import { explainStartFailure, findConmon, ProcessStartError, startUnderConmon } from './conmon.js';
 import { listProcessIds, ProcessDirectory, type ProcessTraits } from './process-directory.js';
 import { SupervisedProcess } from './supervised-process.js';
@@ -30,6 +30,8 @@ export interface SupervisorOptions {
 /** Where the processes of a container leave their files: a directory per process in each. */
 export interface ProcessDirectories {
   handle: string;
+  /** What the runtime calls the container that a process is in, where that is not the handle. */
+  runtimeIdOf?: (processId: string) => string | undefined;
   /** Small files by which processes are known. */
   processesDirectory: string;
   /** Kept output. */
@@ -38,7 +40,7 @@ export interface ProcessDirectories {
 
 /** The container whose processes are meant. */
 export interface SupervisedContainer extends ProcessDirectories {
-  runtime: OciRuntime;
+  runtime: RuntimeCommand;
   /** Called with the exit status of a process before anyone else learns it. */
   beforeExit: (exitStatus: number) => Promise<void>;
 }
@@ -91,7 +93,7 @@ export class Supervisor {
         launcher: this.#options.launcher,
         program: this.#options.conmon,
         runtime: container.runtime,
-        containerId: container.handle,
+        containerId: container.runtimeIdOf?.(id) ?? container.handle,
         processId: id,
         directory,
         traits,
@@ -196,13 +198,13 @@ export class Supervisor {
 }
 
 function directoryOf(
-  { handle, processesDirectory, outputDirectory }: ProcessDirectories,
+  { handle, runtimeIdOf, processesDirectory, outputDirectory }: ProcessDirectories,
   id: string,
 ): ProcessDirectory {
   return new ProcessDirectory({
     path: join(processesDirectory, id),
     outputDirectory: join(outputDirectory, id),
-    containerId: handle,
+    containerId: runtimeIdOf?.(id) ?? handle,
   });
 }
 

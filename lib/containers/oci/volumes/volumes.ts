@@ -1,16 +1,19 @@
 import { randomBytes } from 'node:crypto';
-import { chmod, chown, mkdir, readdir, rm, stat, statfs, symlink } from 'node:fs/promises';
+import { mkdir, readdir, rm, stat, statfs, symlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { z } from 'zod';
 import { errorData, type Logger } from '../../../logging/logger.js';
-import { HostRequirementError, InvalidSpecError } from '../../errors.js';
-import { detachLoopDevice, listMounts, loopDevicesBeneath, mountOverlay, unmount } from '../mounts.js';
-import type { DiskUsage, VolumeLease, VolumeRequest, Volumes } from '../ports.js';
+import type { DiskScope } from '../../engine.js';
+import { HostRequirementError } from '../../errors.js';
+import { detachLoopDevice, listMounts, loopDevicesBeneath, unmount } from '../mounts.js';
+import type { DiskUsage, Image, Images, VolumeLease, VolumeRequest, Volumes } from '../ports.js';
 import type { StartActivity } from '../start-activity.js';
 import { WarmPool } from '../warm-pool.js';
+import { bytesBesideImage, usableLimit } from './disk-limit.js';
 import { capacityFor, type ImageLimits, inodesWithoutLimit } from './image-geometry.js';
 import { loopImage } from './loop-image.js';
+import { layOverlay } from './overlay.js';
 import { treeUsage } from './tree-usage.js';
+import { kindKey, parseKind, parseVolume, type Volume, type VolumeKind } from './volume-record.js';
 
 export interface VolumesOptions {
   /** Where volumes live; its file system holds what containers write. Created when missing; nothing else may be in it. */
@@ -20,6 +23,8 @@ export interface VolumesOptions {
    * @default 'loop-image'
    */
   driver?: 'loop-image' | 'none';
+  /** Keeps the layers that a volume is laid over. */
+  layers: Pick<Images, 'retain' | 'release'>;
   /** Spare volumes of the kind that was asked for last; each of up to two other recent kinds has one. 0: no spares. @default 3 */
   spares?: number;
   /** Stocks are filled when nothing is being started. */
@@ -27,33 +32,8 @@ export interface VolumesOptions {
   logger: Logger;
 }
 
-/** The kind of a volume: all that a spare one must agree in. */
-const kindSchema = z.object({
-  rootfs: z.string(),
-  /** Device and inode of the root file system: one that was replaced under the same name is another kind. */
-  identity: z.string(),
-  /** Absent: no limit, no image. */
-  capacity: z.object({ bytes: z.number(), inodes: z.number() }).optional(),
-});
-
-type VolumeKind = z.infer<typeof kindSchema>;
-
-/** A mounted volume, in or out of the pool. */
-const volumeSchema = z.object({
-  driver: z.enum(['loop-image', 'none']),
-  /** `<volumes>/<id>/rootfs` */
-  mountPoint: z.string(),
-  /** `<volumes>/<id>` */
-  volumeDirectory: z.string(),
-  /** `<container>/rootfs`, a symbolic link to the mount point; absent while the volume is a spare. */
-  rootfs: z.string().optional(),
-  link: z.string().optional(),
-  bytes: z.number().optional(),
-  inodes: z.number().optional(),
-  baseline: z.object({ usedBlocks: z.number(), usedInodes: z.number() }),
-});
-
-type Volume = z.infer<typeof volumeSchema>;
+/** An image as far as its size is concerned. */
+type CountableImage = Pick<Image, 'identity' | 'bytes' | 'lowerDirectories'>;
 
 /** Magic number of overlayfs in `statfs`. */
 const overlayType = 0x794c7630;
@@ -69,7 +49,8 @@ const removalRetries = 5;
  *     <directory>/<id>/image     sparse ext4 image (driver loop-image)
  *                      data/     the image mounted; with driver none a plain directory
  *                      data/upper, data/work
- *                      rootfs/   overlay: rootfs below, upper above
+ *                      lower/    the image's layers
+ *                      rootfs/   overlay: lower below, upper above
  *     <container>/rootfs      -> <directory>/<id>/rootfs
  *
  * The mounts never move: a spare becomes a container's volume by a symbolic link, and removing a container's directory
@@ -83,9 +64,12 @@ class OverlayVolumes implements Volumes {
   readonly #options: VolumesOptions;
   readonly #logger: Logger;
   readonly #pool: WarmPool<Volume>;
-  /** Directories that this process is making, keeps as spares or has handed out; `reclaim` spares them. */
-  readonly #known = new Set<string>();
-  /** Bytes of root file systems by path; counting visits every file, so it is done once. */
+  /**
+   * Directories that this process is making, keeps as spares or has handed out, with the layers that they refer to;
+   * `reclaim` spares them.
+   */
+  readonly #known = new Map<string, readonly string[]>();
+  /** Bytes of images that nobody has counted; counting visits every file, so it is done once. */
   readonly #imageSizes = new Map<string, Promise<number>>();
   readonly #treeUsages = new Map<string, { at: number; usage: Promise<DiskUsage> }>();
   #isVolatile = true;
@@ -115,54 +99,61 @@ class OverlayVolumes implements Volumes {
   }
 
   async create(request: VolumeRequest): Promise<VolumeLease> {
-    const limits = this.#options.driver === 'none' ? undefined : await this.#limitsOf(request);
-    const kind = await kindOf(request.rootfs, limits);
-    const volume = await this.#pool.obtain(JSON.stringify(kind), () => this.#make(kind));
+    const { image } = request;
+    const isCounted = request.scope === 'total';
+    const asked = this.#options.driver === 'none' || image.isRaw ? undefined : await this.#limitsOf(request, isCounted);
+    const { identity, lowerDirectories, bytes } = image;
+    const volume = image.isRaw ? this.#rawVolume(image) : await this.#obtain(image, asked);
     const link = join(request.directory, 'rootfs');
     try {
-      if (limits) await loopImage.setLimit(volume.volumeDirectory, volume.baseline, limits.bytes);
+      if (asked) await loopImage.setLimit(volume.volumeDirectory, volume.baseline, asked.bytes);
       await symlink(volume.mountPoint, link);
     } catch (error) {
-      await this.#removeAll([volume.volumeDirectory]);
+      if (!image.isRaw) await this.#removeAll([volume.volumeDirectory]);
       throw error;
     }
-    return { ...volume, ...limits, link, rootfs: kind.rootfs };
+    const counted = { identity, isCounted, lowerDirectories, ...(bytes !== undefined && { bytes }) };
+    return { ...volume, ...asked, link, image: counted };
   }
 
   async adopt(lease: VolumeLease): Promise<boolean> {
-    const volume = volumeSchema.parse(lease);
-    // A path that is no mount any more shows the file system that the volumes lie on.
+    const volume = parseVolume(lease);
     const status = await statfs(volume.mountPoint).catch(() => undefined);
+    if (volume.driver === 'raw') return status !== undefined;
+    // A path that is no mount any more shows the file system that the volumes lie on.
     if (status?.type !== overlayType) return false;
-    this.#known.add(volume.volumeDirectory);
+    this.#options.layers.retain(volume.layers);
+    this.#known.set(volume.volumeDirectory, volume.layers);
     return true;
   }
 
   async usage(lease: VolumeLease): Promise<DiskUsage> {
-    const volume = volumeSchema.parse(lease);
+    const volume = parseVolume(lease);
+    if (volume.driver === 'raw') return { bytesUsed: 0, inodesUsed: 0 };
     if (volume.driver === 'loop-image') return loopImage.usage(volume.volumeDirectory, volume.baseline);
     return this.#treeUsage(volume.volumeDirectory);
   }
 
   async imageBytes(lease: VolumeLease): Promise<number> {
-    const { rootfs } = volumeSchema.parse(lease);
-    if (rootfs === undefined) return 0;
-    const known = this.#imageSizes.get(rootfs);
-    if (known) return known;
-    const size = treeUsage(rootfs).then(({ bytesUsed }) => bytesUsed);
-    this.#imageSizes.set(rootfs, size);
-    return size;
+    const { driver, image } = parseVolume(lease);
+    return driver === 'raw' || !image ? 0 : this.#imageSize(image);
   }
 
-  async resize(lease: VolumeLease, limits: { bytes?: number; inodes?: number }): Promise<VolumeLease> {
-    const volume = volumeSchema.parse(lease);
-    if (volume.driver === 'none') {
+  async resize(
+    lease: VolumeLease,
+    asked: { bytes?: number; inodes?: number; scope?: DiskScope },
+  ): Promise<VolumeLease> {
+    const volume = parseVolume(lease);
+    if (volume.driver !== 'loop-image') {
       this.#logger.warn('a volume that was made without a limit cannot get one', { directory: volume.volumeDirectory });
       return lease;
     }
-    const wanted = { ...(volume.bytes !== undefined && { bytes: volume.bytes }), ...limits };
-    const bytes = wanted.bytes ?? (await this.#depotBytes());
-    const inodes = Math.max(limits.inodes ?? 0, volume.inodes ?? 0);
+    const isCounted = asked.scope === undefined ? volume.image?.isCounted === true : asked.scope === 'total';
+    const bytes =
+      asked.bytes === undefined
+        ? (volume.bytes ?? (await this.#depotBytes()))
+        : await this.#writableBytes(asked.bytes, volume.image, isCounted);
+    const inodes = Math.max(asked.inodes ?? 0, volume.inodes ?? 0);
     if (inodes > (volume.inodes ?? 0)) await loopImage.growInodes(volume.volumeDirectory, inodes);
     try {
       await loopImage.setLimit(volume.volumeDirectory, volume.baseline, bytes);
@@ -171,17 +162,18 @@ class OverlayVolumes implements Volumes {
       this.#logger.info('a smaller disk limit has no room beside what is in use', { bytes, ...errorData(error) });
       return { ...lease, inodes };
     }
-    return { ...lease, bytes, inodes };
+    return { ...lease, bytes, inodes, ...(volume.image && { image: { ...volume.image, isCounted } }) };
   }
 
   async release(lease: VolumeLease): Promise<void> {
-    const volume = volumeSchema.parse(lease);
+    const volume = parseVolume(lease);
     if (volume.link !== undefined) await rm(volume.link, { force: true });
+    if (volume.driver === 'raw') return;
     await this.#removeAll([volume.volumeDirectory]);
   }
 
   async reclaim(leases: VolumeLease[]): Promise<void> {
-    const kept = new Set(leases.map((lease) => volumeSchema.parse(lease).volumeDirectory));
+    const kept = new Set(leases.map((lease) => parseVolume(lease).volumeDirectory));
     const isStray = (directory: string) => !kept.has(directory) && !this.#known.has(directory);
     const root = this.#options.directory;
     const onDisk = (await readdir(root)).map((name) => join(root, name));
@@ -201,7 +193,8 @@ class OverlayVolumes implements Volumes {
 
   async #make(kind: VolumeKind): Promise<Volume> {
     const volumeDirectory = join(this.#options.directory, randomBytes(6).toString('hex'));
-    this.#known.add(volumeDirectory);
+    this.#options.layers.retain(kind.layers);
+    this.#known.set(volumeDirectory, kind.layers);
     try {
       return await this.#mount(volumeDirectory, kind);
     } catch (error) {
@@ -212,10 +205,44 @@ class OverlayVolumes implements Volumes {
     }
   }
 
-  async #limitsOf({ bytes, inodes }: VolumeRequest): Promise<ImageLimits | undefined> {
+  #obtain({ identity, lowerDirectories, layers }: Image, limits: ImageLimits | undefined): Promise<Volume> {
+    const kind: VolumeKind = {
+      identity,
+      lowerDirectories,
+      layers,
+      ...(limits && { capacity: { bytes: capacityFor(limits.bytes), inodes: limits.inodes } }),
+    };
+    return this.#pool.obtain(kindKey(kind), () => this.#make(kind));
+  }
+
+  /** The image's own directory, which nobody mounts, counts or removes. */
+  #rawVolume({ lowerDirectories, layers }: Image): Volume {
+    const directory = lowerDirectories[0]!;
+    const baseline = { usedBlocks: 0, usedInodes: 0 };
+    return { driver: 'raw', mountPoint: directory, volumeDirectory: directory, baseline, layers };
+  }
+
+  async #limitsOf({ bytes, inodes, image }: VolumeRequest, isCounted: boolean): Promise<ImageLimits | undefined> {
     if (bytes === undefined && inodes === undefined) return undefined;
-    const image = bytes ?? (await this.#depotBytes());
-    return { bytes: image, inodes: inodes ?? inodesWithoutLimit(image) };
+    const limit = bytes === undefined ? await this.#depotBytes() : await this.#writableBytes(bytes, image, isCounted);
+    return { bytes: limit, inodes: inodes ?? inodesWithoutLimit(limit) };
+  }
+
+  /** What the writable layer may hold, when so many bytes were asked for. */
+  async #writableBytes(bytes: number, image: CountableImage | undefined, isCounted: boolean): Promise<number> {
+    if (!isCounted || !image) return usableLimit(bytes);
+    return usableLimit(bytesBesideImage(bytes, await this.#imageSize(image)));
+  }
+
+  async #imageSize({ identity, bytes, lowerDirectories }: CountableImage): Promise<number> {
+    if (bytes !== undefined) return bytes;
+    const known = this.#imageSizes.get(identity);
+    if (known) return known;
+    const size = Promise.all(lowerDirectories.map(treeUsage)).then((usages) =>
+      usages.reduce((sum, { bytesUsed }) => sum + bytesUsed, 0),
+    );
+    this.#imageSizes.set(identity, size);
+    return size;
   }
 
   /** As many bytes as there are at all: the limit of a volume that is limited in inodes only. */
@@ -225,21 +252,16 @@ class OverlayVolumes implements Volumes {
   }
 
   async #mount(volumeDirectory: string, kind: VolumeKind): Promise<Volume> {
-    const data = join(volumeDirectory, 'data');
-    const mountPoint = join(volumeDirectory, 'rootfs');
     await mkdir(volumeDirectory, { mode: 0o711 });
     if (kind.capacity) await loopImage.create(volumeDirectory, kind.capacity);
-    else await mkdir(data);
-    const upper = join(data, 'upper');
-    const work = join(data, 'work');
-    await Promise.all([mkdir(mountPoint), mkdir(upper), mkdir(work)]);
-    await copyPermissions(kind.rootfs, upper);
-    await mountOverlay({ lower: kind.rootfs, upper, work, target: mountPoint, volatile: this.#isVolatile });
+    else await mkdir(join(volumeDirectory, 'data'));
+    await layOverlay(volumeDirectory, kind.lowerDirectories, { volatile: this.#isVolatile });
     return {
       driver: kind.capacity ? 'loop-image' : 'none',
-      mountPoint,
+      mountPoint: join(volumeDirectory, 'rootfs'),
       volumeDirectory,
       baseline: kind.capacity ? await loopImage.baseline(volumeDirectory) : { usedBlocks: 0, usedInodes: 0 },
+      layers: kind.layers,
     };
   }
 
@@ -248,6 +270,7 @@ class OverlayVolumes implements Volumes {
     await Promise.all(
       directories.map(async (directory) => {
         await rm(directory, { recursive: true, force: true, maxRetries: removalRetries });
+        this.#options.layers.release(this.#known.get(directory) ?? []);
         this.#known.delete(directory);
         this.#treeUsages.delete(directory);
       }),
@@ -272,7 +295,7 @@ class OverlayVolumes implements Volumes {
         this.#logger.warn('disk limits of containers are not enforced');
         return;
       }
-      const volume = await this.#make(await kindOf(lower, { bytes: 1024 * 1024, inodes: 64 }));
+      const volume = await this.#make(await kindOf(lower, { bytes: capacityFor(1024 * 1024), inodes: 64 }));
       await this.#removeAll([volume.volumeDirectory]);
       this.#logger.info('disk limits of containers are enforced', { driver: 'loop-image', volatile: this.#isVolatile });
     } catch (error) {
@@ -299,23 +322,8 @@ class OverlayVolumes implements Volumes {
   }
 }
 
-async function kindOf(rootfs: string, limits: ImageLimits | undefined): Promise<VolumeKind> {
-  const status = await stat(rootfs).catch((cause: unknown) => {
-    throw new InvalidSpecError(`rootfs ${rootfs} not found`, { cause });
-  });
-  if (!status.isDirectory()) throw new InvalidSpecError(`rootfs ${rootfs} is not a directory`);
-  const kind = { rootfs, identity: `${status.dev}:${status.ino}` };
-  return limits ? { ...kind, capacity: { bytes: capacityFor(limits.bytes), inodes: limits.inodes } } : kind;
-}
-
-/** The root directory of a container has the owner and mode of its image's, not those of a fresh upper layer. */
-async function copyPermissions(from: string, to: string): Promise<void> {
-  const { mode, uid, gid } = await stat(from);
-  await chown(to, uid, gid);
-  await chmod(to, mode & 0o7777);
-}
-
-/** A key of the pool, read back; only `JSON.stringify` of a kind ever makes one. */
-function parseKind(key: string): VolumeKind {
-  return kindSchema.parse(JSON.parse(key));
+/** The kind of a volume over one directory. */
+async function kindOf(directory: string, capacity: ImageLimits | undefined): Promise<VolumeKind> {
+  const { dev, ino } = await stat(directory);
+  return { identity: `${dev}:${ino}`, lowerDirectories: [directory], layers: [], ...(capacity && { capacity }) };
 }

@@ -129,6 +129,38 @@ describe('control groups version 1', () => {
     expect(read('pids', 's', 'pids.max')).to.equal('max');
   });
 
+  it('bounds processor time when each share has its part of it', async () => {
+    makeGroups('q');
+    await cgroups.limit('q', { cpuShares: 512 });
+    expect(read('cpu', 'q', 'cpu.cfs_quota_us')).to.equal('-1');
+    const bounded = createCgroups({ tag, cpuQuotaPerShareUs: 50, logger: silentLogger });
+    await bounded.limit('q', { cpuShares: 512 });
+    expect(read('cpu', 'q', 'cpu.cfs_quota_us')).to.equal('25600');
+    expect(read('cpu', 'q', 'cpu.cfs_period_us')).to.equal('100000');
+    expect(() => createCgroups({ tag, cpuQuotaPerShareUs: 0, logger: silentLogger })).to.throw('cpuQuotaPerShareUs: 0');
+  });
+
+  it('refuses a memory limit below what cannot be given back, and keeps the one before', async () => {
+    makeGroups('u');
+    await cgroups.limit('u', { memoryBytes: 256 * MiB });
+    // Memory of a tmpfs has nowhere to go without swap.
+    const directory = mkdtempSync('/dev/shm/limit-');
+    try {
+      const writer = await run('u', `head -c ${48 * MiB} /dev/zero > ${directory}/x; exec sleep 60`);
+      await eventually(async () => (await cgroups.stats('u')).memory.cacheBytes >= 48 * MiB || undefined);
+      const failure = await cgroups.limit('u', { memoryBytes: 16 * MiB }).then(
+        () => '',
+        (error: Error) => error.message,
+      );
+      expect(failure).to.equal(`limits.memoryBytes: more than ${16 * MiB} bytes are in use`);
+      expect(read('memory', 'u', 'memory.limit_in_bytes')).to.equal(String(256 * MiB));
+      expect(read('memory', 'u', 'memory.memsw.limit_in_bytes')).to.equal(String(256 * MiB));
+      expect(writer.exitCode).to.equal(null);
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
+  });
+
   it('stops a fork bomb at its limit and kills all of it at one blow', async () => {
     makeGroups('bomb');
     await cgroups.limit('bomb', { maxPids: 60 });

@@ -63,8 +63,14 @@ describe('control groups version 2, on a recorded tree', () => {
 
   it('reads the same figures as from version 1', async () => {
     expect(await cgroups.stats('app')).to.deep.equal({
-      memory: { rssBytes: 1000, cacheBytes: 500, inactiveFileBytes: 400, swapBytes: 77 },
-      cpuUsageNs: 1_234_000,
+      memory: {
+        rssBytes: 1000,
+        cacheBytes: 500,
+        inactiveFileBytes: 400,
+        swapBytes: 77,
+        counters: { anon: 1000, file: 500, kernel_stack: 1, active_file: 100, inactive_file: 400 },
+      },
+      cpu: { usageNs: 1_234_000, userNs: 1_000_000, systemNs: 234_000 },
       pids: { current: 2, max: 0 },
       oomKills: 2,
     });
@@ -79,6 +85,29 @@ describe('control groups version 2, on a recorded tree', () => {
     expect(read('isthmus-beef/app/memory.swap.max')).to.equal('0');
     expect(read('isthmus-beef/app/cpu.weight')).to.equal('100');
     expect(read('isthmus-beef/app/pids.max')).to.equal('50');
+  });
+
+  it('refuses a memory limit below what cannot be given back, instead of having the kernel kill', async () => {
+    await cgroups.start();
+    write('isthmus-beef/app', { 'memory.stat': 'anon 1000\nfile 5000\nshmem 500\n' });
+    const failure = await cgroups.limit('app', { memoryBytes: 1499 }).then(
+      () => '',
+      (error: Error) => error.message,
+    );
+    expect(failure).to.equal('limits.memoryBytes: more than 1499 bytes are in use');
+    expect(read('isthmus-beef/app/memory.max')).to.equal('max\n');
+    await cgroups.limit('app', { memoryBytes: 1500 });
+    expect(read('isthmus-beef/app/memory.max')).to.equal('1500');
+  });
+
+  it('bounds processor time when each share has its part of it', async () => {
+    const mount = { path: root, root: '/', fileSystem: 'cgroup2', source: 'cgroup2', options: ['rw'] };
+    const options = { tag: 'beef', mounts: () => [mount], logger: silentLogger };
+    write('isthmus-beef/app', { 'cpu.max': 'max 100000\n' });
+    await cgroups.limit('app', { cpuShares: 1024 });
+    expect(read('isthmus-beef/app/cpu.max')).to.equal('max 100000\n');
+    await createCgroups({ ...options, cpuQuotaPerShareUs: 50 }).limit('app', { cpuShares: 1024 });
+    expect(read('isthmus-beef/app/cpu.max')).to.equal('51200 100000');
   });
 
   it('lets the kernel kill all processes at once', async () => {

@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { cpuQuotaOf } from '../../../../lib/containers/oci/cgroups/cpu-quota.js';
 import { findHierarchies } from '../../../../lib/containers/oci/cgroups/hierarchies.js';
 import { cpuWeight, memoryFromV1, parseFlatKeyed, parseLimit } from '../../../../lib/containers/oci/cgroups/stats.js';
 import { parseMountInfo } from '../../../../lib/containers/oci/mounts.js';
@@ -8,6 +9,12 @@ describe('control group files', () => {
     expect([0, 2, 256, 1024, 2048, 262_144, 1_000_000].map(cpuWeight)).to.deep.equal([
       1, 1, 35, 100, 174, 10_000, 10_000,
     ]);
+  });
+
+  it('turns shares into a quota of at least a millisecond, where each has its part', () => {
+    expect(cpuQuotaOf(1024, 100)).to.deep.equal({ quota: 102_400, period: 100_000 });
+    expect(cpuQuotaOf(2, 0.5)).to.deep.equal({ quota: 1_000, period: 100_000 });
+    expect(cpuQuotaOf(1024, undefined)).to.equal(undefined);
   });
 
   it('never lets more shares mean less weight', () => {
@@ -22,7 +29,9 @@ describe('control group files', () => {
   it('counts the memory of the groups below, too', () => {
     const text =
       'cache 1\nrss 2\ninactive_file 3\nswap 4\ntotal_cache 10\ntotal_rss 20\ntotal_inactive_file 30\ntotal_swap 40\n';
-    expect(memoryFromV1(text)).to.deep.equal({ cacheBytes: 10, rssBytes: 20, inactiveFileBytes: 30, swapBytes: 40 });
+    const memory = memoryFromV1(text);
+    expect(memory).to.deep.include({ cacheBytes: 10, rssBytes: 20, inactiveFileBytes: 30, swapBytes: 40 });
+    expect(memory.counters).to.include({ rss: 2, total_rss: 20 });
   });
 
   it('reads max as no limit', () => {

@@ -1,104 +1,34 @@
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { createServer, type Server } from 'node:net';
-import { tmpdir } from 'node:os';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { ExhaustedError, InvalidSpecError } from '../../../../lib/containers/errors.js';
-import { createNetwork, type NetworkOptions } from '../../../../lib/containers/oci/network/network.js';
-import type { Network, NetworkLease } from '../../../../lib/containers/oci/ports.js';
+import { createNetwork } from '../../../../lib/containers/oci/network/network.js';
+import type { NetworkLease } from '../../../../lib/containers/oci/ports.js';
 import { silentLogger } from '../../../../lib/logging/logger.js';
-import { CommandError, runCommand } from '../../../../lib/process/command.js';
+import { runCommand } from '../../../../lib/process/command.js';
 import { eventually } from '../../../support/eventually.js';
-
-/** What a client in a namespace sees: the server's greeting, or why there is none. */
-type Answer = string;
+import { type NetworkBench, startNetworkBench } from '../../../support/network-bench.js';
 
 describe('the network of containers', () => {
-  const mark = process.pid.toString(16).padStart(4, '0').slice(-3);
-  const ports = { start: 20_000 + (process.pid % 300) * 40, size: 30 };
-  const pool = `10.253.${process.pid % 256}.0/26`;
-  const outsideLink = `isth-out-${mark}`;
-  const outsideNamespace = `/run/netns/${outsideLink}`;
-  const [hostOnOutside, outside] = ['198.51.100.1', '198.51.100.2'];
-  const directory = mkdtempSync(join(tmpdir(), 'network-'));
-  const networks = new Map<string, Network>();
-  const children: ChildProcess[] = [];
-  const hostServers: Server[] = [];
-
-  const open = async (tag: string, options: Partial<NetworkOptions> = {}): Promise<Network> => {
-    const portStateFile = join(directory, `${tag}.json`);
-    const network = createNetwork({ tag, pool, ports, portStateFile, logger: silentLogger, ...options });
-    networks.set(tag, network);
-    await network.start();
-    return network;
-  };
-  const create = (network: Network, handle: string, rest: Partial<Parameters<Network['create']>[0]> = {}) =>
-    network.create({ handle, netIn: [], netOut: [], ...rest });
-
-  /** A server in a namespace that greets with its name and the client's address. */
-  const serve = async (namespacePath: string, port: number, name: string): Promise<void> => {
-    const program = `require('net').createServer((s) => { s.on('error', () => {}); s.end('${name} ' + s.remoteAddress); }).listen(${port}, '0.0.0.0')`;
-    children.push(spawn('nsenter', [`--net=${namespacePath}`, process.execPath, '-e', program], { stdio: 'ignore' }));
-    await eventually(async () => ((await ask('127.0.0.1', port, namespacePath)).startsWith(name) ? true : undefined));
-  };
-  /** Connects from a namespace, or from the host. */
-  const ask = async (address: string, port: number, namespacePath?: string): Promise<Answer> => {
-    const script = ['bash', '-c', `exec 3<>/dev/tcp/${address}/${port} && cat <&3`];
-    const command = namespacePath === undefined ? script : ['nsenter', `--net=${namespacePath}`, ...script];
-    try {
-      return (await runCommand(command[0]!, command.slice(1), { timeoutMs: 5_000 })).stdout;
-    } catch (error) {
-      return error instanceof CommandError
-        ? (/: ([A-Z][a-z ]+)$/m.exec(error.stderr)?.[1] ?? error.message)
-        : String(error);
-    }
-  };
-  const hostListener = async (port: number): Promise<number> => {
-    const server = createServer((socket) => socket.end('host'));
-    hostServers.push(server);
-    await new Promise<void>((resolve) => server.listen(port, '0.0.0.0', resolve));
-    const address = server.address();
-    return typeof address === 'object' && address ? address.port : 0;
-  };
-  const thingsOf = (tag: string) => [
-    ...readdirSync('/run/netns').filter((name) => name.startsWith(`isth${tag}-`)),
-    ...readdirSync('/sys/class/net').filter((name) => name.startsWith(`isth${tag}-`)),
-    ...execFileSync('iptables-save', { encoding: 'utf8' })
-      .split('\n')
-      .filter((line) => line.includes(`isthmus-${tag}-`) || line.includes(`isth${tag}-`)),
-  ];
+  let bench: NetworkBench;
+  let mark: string;
+  const open: NetworkBench['open'] = (...args) => bench.open(...args);
+  const create: NetworkBench['create'] = (...args) => bench.create(...args);
+  const serve: NetworkBench['serve'] = (...args) => bench.serve(...args);
+  const ask: NetworkBench['ask'] = (...args) => bench.ask(...args);
+  const hostListener: NetworkBench['hostListener'] = (...args) => bench.hostListener(...args);
+  const thingsOf: NetworkBench['thingsOf'] = (...args) => bench.thingsOf(...args);
 
   before(async () => {
-    const batch = [
-      `netns add ${outsideLink}`,
-      `link add ${outsideLink} type veth peer name eth0 netns ${outsideLink}`,
-      `addr add ${hostOnOutside}/24 dev ${outsideLink}`,
-      `link set ${outsideLink} up`,
-    ];
-    await runCommand('ip', ['-batch', '-'], { input: `${batch.join('\n')}\n` });
-    const inside = ['link set lo up', `addr add ${outside}/24 dev eth0`, 'link set eth0 up'];
-    await runCommand('ip', ['-n', outsideLink, '-batch', '-'], { input: `${inside.join('\n')}\n` });
-    await serve(outsideNamespace, 7000, 'outside');
-    await serve(outsideNamespace, 7001, 'outside');
+    bench = await startNetworkBench(0);
+    mark = bench.mark;
+    await serve(bench.outside.namespacePath, 7000, 'outside');
+    await serve(bench.outside.namespacePath, 7001, 'outside');
   });
 
-  afterEach(async () => {
-    for (const server of hostServers.splice(0)) server.close();
-    for (const [tag, network] of networks) {
-      await network.stop();
-      await createNetwork({ tag, pool, ports, portStateFile: join(directory, 'x'), logger: silentLogger }).teardown();
-      expect(thingsOf(tag)).to.deep.equal([]);
-    }
-    networks.clear();
-  });
+  afterEach(() => bench.clear());
 
-  after(async () => {
-    for (const child of children) child.kill('SIGKILL');
-    await runCommand('ip', ['-force', '-batch', '-'], { input: `netns delete ${outsideLink}\n` });
-    await eventually(() => !existsSync(`/sys/class/net/${outsideLink}`) || undefined);
-    rmSync(directory, { recursive: true });
-  });
+  after(() => bench.close());
 
   it('answers on mapped ports: from the host, its loopback, from outside, and from containers', async () => {
     const network = await open(`a${mark}`);
@@ -107,19 +37,19 @@ describe('the network of containers', () => {
     await serve(app.namespacePath, 8080, 'app');
     const { hostPort } = app.mappedPorts[0]!;
     expect(await ask('127.0.0.1', hostPort)).to.equal(`app ${app.hostIp}`);
-    expect(await ask(hostOnOutside, hostPort)).to.include('app ');
+    expect(await ask(bench.outside.hostIp, hostPort)).to.include('app ');
     expect(await ask(app.externalIp, hostPort)).to.include('app ');
     expect(await ask(app.containerIp, 8080)).to.equal(`app ${app.hostIp}`);
-    expect(await ask(hostOnOutside, hostPort, outsideNamespace)).to.equal(`app ${outside}`);
-    expect(await ask(hostOnOutside, hostPort, other.namespacePath)).to.include('app ');
-    expect(await ask(hostOnOutside, hostPort, app.namespacePath)).to.include('app ');
+    expect(await ask(bench.outside.hostIp, hostPort, bench.outside.namespacePath)).to.equal(`app ${bench.outside.ip}`);
+    expect(await ask(bench.outside.hostIp, hostPort, other.namespacePath)).to.include('app ');
+    expect(await ask(bench.outside.hostIp, hostPort, app.namespacePath)).to.include('app ');
     expect(await ask(app.hostIp, hostPort, app.namespacePath)).to.include('app ');
   });
 
   it('lets containers go out under an address of the host', async () => {
     const network = await open(`b${mark}`);
     const app = await create(network, 'app');
-    expect(await ask(outside, 7000, app.namespacePath)).to.equal(`outside ${hostOnOutside}`);
+    expect(await ask(bench.outside.ip, 7000, app.namespacePath)).to.equal(`outside ${bench.outside.hostIp}`);
   });
 
   it('closes the host and other containers to containers', async () => {
@@ -128,7 +58,7 @@ describe('the network of containers', () => {
     await serve(other.namespacePath, 8080, 'other');
     const port = await hostListener(0);
     expect(await ask('127.0.0.1', port)).to.equal('host');
-    for (const address of [hostOnOutside, app.hostIp, other.hostIp]) {
+    for (const address of [bench.outside.hostIp, app.hostIp, other.hostIp]) {
       expect(await ask(address, port, app.namespacePath)).to.equal('No route to host');
     }
     expect(await ask(other.containerIp, 8080, app.namespacePath)).to.equal('No route to host');
@@ -139,18 +69,18 @@ describe('the network of containers', () => {
     const network = await open(`d${mark}`);
     const app = await create(network, 'app');
     await serve(app.namespacePath, 8080, 'app');
-    await runCommand('ip', ['-n', outsideLink, 'route', 'add', pool, 'via', hostOnOutside]);
+    await runCommand('ip', ['-n', bench.outside.link, 'route', 'add', bench.pool, 'via', bench.outside.hostIp]);
     try {
-      expect(await ask(app.containerIp, 8080, outsideNamespace)).to.equal('No route to host');
+      expect(await ask(app.containerIp, 8080, bench.outside.namespacePath)).to.equal('No route to host');
     } finally {
-      await runCommand('ip', ['-n', outsideLink, 'route', 'delete', pool]);
+      await runCommand('ip', ['-n', bench.outside.link, 'route', 'delete', bench.pool]);
     }
   });
 
   it('opens the host when it is told to', async () => {
     const network = await open(`e${mark}`, { allowHostAccess: true });
     const app = await create(network, 'app');
-    expect(await ask(hostOnOutside, await hostListener(0), app.namespacePath)).to.equal('host');
+    expect(await ask(bench.outside.hostIp, await hostListener(0), app.namespacePath)).to.equal('host');
   });
 
   it('passes only what egress rules allow when all networks are denied', async () => {
@@ -158,7 +88,7 @@ describe('the network of containers', () => {
     const networksOf = (address: string) => [{ start: address, end: address }];
     const rule = {
       protocol: 'tcp' as const,
-      networks: networksOf(outside),
+      networks: networksOf(bench.outside.ip),
       ports: [{ start: 7000, end: 7000 }],
       log: true,
     };
@@ -166,25 +96,27 @@ describe('the network of containers', () => {
       await create(network, 'app', { netIn: [{ containerPort: 8080 }] }),
       await create(network, 'open', { netOut: [rule] }),
     ];
-    expect(await ask(outside, 7000, app.namespacePath)).to.equal('Connection refused');
-    expect(await ask(outside, 7000, open7000.namespacePath)).to.include('outside');
-    expect(await ask(outside, 7001, open7000.namespacePath)).to.equal('Connection refused');
+    expect(await ask(bench.outside.ip, 7000, app.namespacePath)).to.equal('Connection refused');
+    expect(await ask(bench.outside.ip, 7000, open7000.namespacePath)).to.include('outside');
+    expect(await ask(bench.outside.ip, 7001, open7000.namespacePath)).to.equal('Connection refused');
 
     const changed = await network.netOut(app, [{ ...rule, ports: [{ start: 7001, end: 7001 }] }]);
     expect(changed.netOut).to.have.length(1);
-    expect(await ask(outside, 7001, app.namespacePath)).to.include('outside');
-    expect(await ask(outside, 7000, app.namespacePath)).to.equal('Connection refused');
+    expect(await ask(bench.outside.ip, 7001, app.namespacePath)).to.include('outside');
+    expect(await ask(bench.outside.ip, 7000, app.namespacePath)).to.equal('Connection refused');
     await network.netOut(changed, [{ protocol: 'all', networks: [{ start: '198.51.100.0', end: '198.51.100.9' }] }]);
-    expect(await ask(outside, 7000, app.namespacePath)).to.include('outside');
+    expect(await ask(bench.outside.ip, 7000, app.namespacePath)).to.include('outside');
     await serve(app.namespacePath, 8080, 'app');
-    expect(await ask(hostOnOutside, app.mappedPorts[0]!.hostPort, outsideNamespace)).to.include('app');
+    expect(await ask(bench.outside.hostIp, app.mappedPorts[0]!.hostPort, bench.outside.namespacePath)).to.include(
+      'app',
+    );
   });
 
   it('gives the same number inside and out, and a chosen one, when asked', async () => {
     const network = await open(`1${mark}`);
     const app = await create(network, 'app', { netIn: [{}, { hostPort: 19_999 }] });
     expect(app.mappedPorts).to.deep.equal([
-      { hostPort: ports.start, containerPort: ports.start },
+      { hostPort: bench.ports.start, containerPort: bench.ports.start },
       { hostPort: 19_999, containerPort: 19_999 },
     ]);
     const more = await network.netIn(app, { hostPort: 19_998, containerPort: 80 });
@@ -192,12 +124,12 @@ describe('the network of containers', () => {
   });
 
   it('passes over host ports that somebody listens on, and keeps mapped ones from others', async () => {
-    await hostListener(ports.start);
+    await hostListener(bench.ports.start);
     const [one, other] = [await open(`2${mark}`), await open(`3${mark}`)];
     const first = await create(one, 'first', { netIn: [{}] });
     const second = await create(other, 'second', { netIn: [{}] });
-    expect(first.mappedPorts[0]!.hostPort).to.equal(ports.start + 1);
-    expect(second.mappedPorts[0]!.hostPort).to.equal(ports.start + 2);
+    expect(first.mappedPorts[0]!.hostPort).to.equal(bench.ports.start + 1);
+    expect(second.mappedPorts[0]!.hostPort).to.equal(bench.ports.start + 2);
   });
 
   it('goes on in the port pool after a restart', async () => {
@@ -206,7 +138,7 @@ describe('the network of containers', () => {
     await one.release(app);
     await one.stop();
     const next = await create(await open(`4${mark}`), 'next', { netIn: [{}] });
-    expect(next.mappedPorts[0]!.hostPort).to.equal(ports.start + 2);
+    expect(next.mappedPorts[0]!.hostPort).to.equal(bench.ports.start + 2);
   });
 
   it('never takes a subnet that another engine has', async () => {
@@ -237,7 +169,7 @@ describe('the network of containers', () => {
     });
     expect(await wrong.catch((error: unknown) => error)).to.be.instanceOf(InvalidSpecError);
     expect(thingsOf(tag)).to.deep.equal(before);
-    await hostListener(ports.start);
+    await hostListener(bench.ports.start);
   });
 
   it('releases twice without harm to who came after', async () => {
@@ -300,9 +232,7 @@ describe('the network of containers', () => {
     await network.limitBandwidth(app, { rate: 400_000, burst: 20_000 });
     const program =
       "require('net').createServer((s) => { s.on('error', () => {}); s.write(Buffer.alloc(300000)); let n = 0; s.on('data', (d) => { n += d.length; if (n >= 300000) s.end(); }); }).listen(8080)";
-    children.push(
-      spawn('nsenter', [`--net=${app.namespacePath}`, process.execPath, '-e', program], { stdio: 'ignore' }),
-    );
+    bench.run(app.namespacePath, program);
     const transfer = (direction: string) =>
       runCommand('bash', ['-c', `exec 3<>/dev/tcp/${app.containerIp}/8080 && ${direction}`]);
     await eventually(async () => {
@@ -335,11 +265,11 @@ describe('the network of containers', () => {
     const network = createNetwork({
       tag: 'e',
       pool: '198.51.100.0/24',
-      ports,
-      portStateFile: join(directory, 'y'),
+      ports: bench.ports,
+      portStateFile: join(bench.directory, 'y'),
       logger: silentLogger,
     });
     const failure = await network.start().catch((error: Error) => error.message);
-    expect(failure).to.include('198.51.100.0/24').and.include(outsideLink);
+    expect(failure).to.include('198.51.100.0/24').and.include(bench.outside.link);
   });
 });

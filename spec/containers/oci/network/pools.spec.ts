@@ -1,6 +1,12 @@
 import { expect } from 'chai';
 import { ExhaustedError } from '../../../../lib/containers/errors.js';
-import { formatAddress, overlaps, parseAddress, parseCidr } from '../../../../lib/containers/oci/network/addresses.js';
+import {
+  formatAddress,
+  hardwareAddress,
+  overlaps,
+  parseAddress,
+  parseCidr,
+} from '../../../../lib/containers/oci/network/addresses.js';
 import { defaultInterface, parseRoutes } from '../../../../lib/containers/oci/network/host.js';
 import { PortPool } from '../../../../lib/containers/oci/network/port-pool.js';
 import { SubnetPool } from '../../../../lib/containers/oci/network/subnet-pool.js';
@@ -34,6 +40,10 @@ describe('addresses', () => {
     for (const text of ['10.0.0.0', '10.0.0.0/33', '10.0.0/8']) {
       expect(await failureOf(() => parseCidr(text))).to.be.an('error');
     }
+  });
+
+  it('have a hardware address each, which is nobody else’s', () => {
+    expect(hardwareAddress('10.254.0.2')).to.equal('02:00:0a:fe:00:02');
   });
 
   it('overlap when one network holds the other', () => {

@@ -1,7 +1,7 @@
-import { CommandError } from '../../../process/command.js';
-import type { Launcher } from '../../../process/launcher.js';
-import { runHostProgram } from '../host-program.js';
-import { GroupCommit } from './group-commit.js';
+import { CommandError } from '../../../../process/command.js';
+import type { Launcher } from '../../../../process/launcher.js';
+import { runHostProgram } from '../../host-program.js';
+import { GroupCommit } from '../group-commit.js';
 import { type FirewallChange, mergeChanges, renderChange } from './rules.js';
 
 interface Application {

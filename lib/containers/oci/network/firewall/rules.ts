@@ -1,6 +1,6 @@
-import { isIPv4 } from 'node:net';
-import type { NetOutRule, PortMapping } from '../../engine.js';
-import { InvalidSpecError } from '../../errors.js';
+import type { NetOutRule, PortMapping } from '../../../engine.js';
+import { InvalidSpecError } from '../../../errors.js';
+import { netOutMatches } from './net-out.js';
 
 /** Lines for `iptables-restore --noflush`, by table. */
 export interface FirewallChange {
@@ -24,24 +24,40 @@ export interface FirewallPolicy {
 
 /** What the rules of one container follow from. */
 export interface FirewallContainer {
-  /** Position of its subnet in the pool. */
-  index: number;
+  /** Unique in the engine; link and chains carry it. */
+  id: string;
   handle: string;
   containerIp: string;
+  /** Where its packets come from when it shares a subnet; absent: a link of its own. */
+  bridge?: string;
   mappedPorts: PortMapping[];
   netOut: NetOutRule[];
+}
+
+/** A subnet that containers share. */
+export interface FirewallSubnet {
+  cidr: string;
+  bridge: string;
+}
+
+/** All that an engine's rules follow from, besides its policy. */
+export interface FirewallContent {
+  containers: FirewallContainer[];
+  subnets: FirewallSubnet[];
 }
 
 /** Prefix of the links of every engine on this host, whatever its tag. */
 const anyEngine = 'isth';
 const logPrefixLength = 28;
 const longestComment = 255;
+/** What the kernel takes in about a second. */
+const mostNetOutLines = 10_000;
 
 export const emptyChange: FirewallChange = { nat: [], filter: [] };
 
-/** Name of a container's host-side link and of its network namespace: at most 15 characters. */
-export function interfaceName(tag: string, index: number): string {
-  return `${anyEngine}${tag}-${index}`;
+/** Name of a container's host-side link and of its network namespace, or of a bridge: at most 15 characters. */
+export function interfaceName(tag: string, id: string): string {
+  return `${interfacePrefix(tag)}${id}`;
 }
 
 /** Names of links and namespaces of this engine begin with this. */
@@ -62,8 +78,10 @@ function chainsOf(tag: string) {
     default: `${prefix}default`,
     mapped: `${prefix}mapped`,
     postrouting: `${prefix}postrouting`,
-    container: (index: number) => `${prefix}${index}`,
-    log: (index: number) => `${prefix}${index}-log`,
+    siblings: `${prefix}siblings`,
+    leaving: `${prefix}leaving`,
+    container: (id: string) => `${prefix}${id}`,
+    log: (id: string) => `${prefix}${id}-log`,
   };
 }
 
@@ -83,10 +101,10 @@ export function renderChange({ nat, filter }: FirewallChange): string {
  * untouched. `saved` is the output of `iptables-save`.
  *
  *     INPUT    -i isth<tag>-+  -> input     answers pass, the rest is refused (or let in)
- *     FORWARD  -o isth<tag>-+  -> inward    answers and mapped ports pass, the rest is refused
+ *     FORWARD  -o isth<tag>-+  -> inward    siblings on a shared subnet, answers and mapped ports pass, the rest is refused
  *              -i isth<tag>-+  -> outward   answers pass; NetOut rules of the container; deny networks; the rest passes
  *     PREROUTING, OUTPUT       -> mapped    DNAT of the mapped ports, for every local address
- *     POSTROUTING              -> postrouting  MASQUERADE
+ *     POSTROUTING              -> postrouting  MASQUERADE; for shared subnets in the chain `leaving`
  */
 export function commonRules(policy: FirewallPolicy, saved: string): FirewallChange {
   const chains = chainsOf(policy.tag);
@@ -95,12 +113,14 @@ export function commonRules(policy: FirewallPolicy, saved: string): FirewallChan
   const exists = (chain: string) => saved.includes(`\n:${chain} `);
   return {
     nat: [
+      ...(exists(chains.leaving) ? [] : chain(chains.leaving, [])),
       ...chain(chains.postrouting, [
         // From the host's loopback, and to a container from itself or its like through a mapped port: the answer must
         // come back through the host.
         `-s 127.0.0.0/8 -o ${links} -j MASQUERADE`,
         `-s ${policy.pool} -o ${links} -m conntrack --ctstate DNAT -j MASQUERADE`,
         `-s ${policy.pool} ! -o ${links} -j MASQUERADE`,
+        `-j ${chains.leaving}`,
       ]),
       ...(exists(chains.mapped) ? [] : chain(chains.mapped, [])),
       ...jumps(policy.tag).nat.flatMap((jump) => (lines.has(`-A ${jump}`) ? [] : [`-I ${jump}`])),
@@ -113,7 +133,9 @@ export function commonRules(policy: FirewallPolicy, saved: string): FirewallChan
         ),
         policy.allowHostAccess ? '-j ACCEPT' : '-j REJECT --reject-with icmp-host-prohibited',
       ]),
+      ...(exists(chains.siblings) ? [] : chain(chains.siblings, [])),
       ...chain(chains.inward, [
+        `-j ${chains.siblings}`,
         '-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT',
         '-m conntrack ! --ctstate DNAT -j REJECT --reject-with icmp-host-prohibited',
         // From another container: that one's own rules decide.
@@ -131,21 +153,27 @@ export function commonRules(policy: FirewallPolicy, saved: string): FirewallChan
 }
 
 /**
- * Brings everything of ours to exactly these containers in one transaction: rules that are missing come back, strays
- * of a crash go. `saved` is the output of `iptables-save`.
+ * Brings everything of ours to exactly these containers and subnets in one transaction: rules that are missing come
+ * back, strays of a crash go. `saved` is the output of `iptables-save`.
  */
-export function resetRules(policy: FirewallPolicy, containers: FirewallContainer[], saved: string): FirewallChange {
+export function resetRules(
+  policy: FirewallPolicy,
+  { containers, subnets }: FirewallContent,
+  saved: string,
+): FirewallChange {
   const chains = chainsOf(policy.tag);
   const common = commonRules(policy, saved);
-  const wanted = mergeChanges(containers.map((container) => containerRules(policy, container)));
-  const kept = new Set(
-    containers.filter(hasChain).flatMap(({ index }) => [chains.container(index), chains.log(index)]),
-  );
+  const wanted = mergeChanges([
+    ...containers.map((container) => containerRules(policy, container)),
+    ...subnets.map((subnet) => subnetRules(policy.tag, subnet)),
+  ]);
+  const kept = new Set(containers.filter(hasChain).flatMap(({ id }) => [chains.container(id), chains.log(id)]));
   const strays = containerChains(policy.tag, saved).filter((name) => !kept.has(name));
   return {
-    nat: [...common.nat, `:${chains.mapped} - [0:0]`, ...wanted.nat],
+    nat: [...common.nat, ...chain(chains.leaving, []), ...chain(chains.mapped, []), ...wanted.nat],
     filter: [
       ...common.filter,
+      ...chain(chains.siblings, []),
       ...chain(chains.outward, outwardFrame(policy.tag)),
       ...wanted.filter,
       ...strays.map((name) => `-F ${name}`),
@@ -183,17 +211,39 @@ export function containerRules(policy: FirewallPolicy, container: FirewallContai
 /** Undoes `containerRules`. */
 export function removeContainerRules(tag: string, container: FirewallContainer): FirewallChange {
   const chains = chainsOf(tag);
-  const { index } = container;
-  const own = [chains.container(index), chains.log(index)];
+  const own = [chains.container(container.id), chains.log(container.id)];
   return {
     nat: container.mappedPorts.map((mapping) => `-D ${chains.mapped} ${dnat(container, mapping)}`),
     filter: hasChain(container)
       ? [
-          `-D ${chains.outward} ${entry(tag, index)}`,
+          `-D ${chains.outward} ${entry(tag, container)}`,
           ...own.map((name) => `-F ${name}`),
           ...own.map((name) => `-X ${name}`),
         ]
       : [],
+  };
+}
+
+/** Lets the containers of a shared subnet reach each other, and go out under an address of the host. */
+export function subnetRules(tag: string, subnet: FirewallSubnet): FirewallChange {
+  return subnetLines(tag, subnet, '-A');
+}
+
+/** Undoes `subnetRules`. */
+export function removeSubnetRules(tag: string, subnet: FirewallSubnet): FirewallChange {
+  return subnetLines(tag, subnet, '-D');
+}
+
+function subnetLines(tag: string, { cidr, bridge }: FirewallSubnet, command: '-A' | '-D'): FirewallChange {
+  const { siblings, leaving } = chainsOf(tag);
+  const links = `${interfacePrefix(tag)}+`;
+  return {
+    nat: [
+      `${command} ${leaving} -s ${cidr} -o ${links} -m conntrack --ctstate DNAT -j MASQUERADE`,
+      `${command} ${leaving} -s ${cidr} ! -o ${links} -j MASQUERADE`,
+    ],
+    // Only where the host filters bridged packets, too, do they come by here.
+    filter: [`${command} ${siblings} -i ${bridge} -o ${bridge} -j ACCEPT`],
   };
 }
 
@@ -212,80 +262,29 @@ export function mapPorts(tag: string, container: FirewallContainer, mappings: Po
 export function netOutRules(tag: string, container: FirewallContainer, added: NetOutRule[]): FirewallChange {
   if (added.length === 0) return emptyChange;
   const chains = chainsOf(tag);
-  const { index, handle } = container;
+  const { id, handle } = container;
   const rules = [...container.netOut, ...added].reverse();
+  const lines = rules.flatMap((rule) =>
+    netOutMatches(rule).map((match) =>
+      [match, comment(handle), rule.log ? `-g ${chains.log(id)}` : '-j ACCEPT'].filter(Boolean).join(' '),
+    ),
+  );
+  if (lines.length > mostNetOutLines) {
+    throw new InvalidSpecError(`netOut: more than ${mostNetOutLines} pairs of networks and ports`);
+  }
   const prefix = `"${handle.slice(0, logPrefixLength)} "`;
   return {
     nat: [],
     filter: [
-      ...chain(chains.log(index), [
+      ...chain(chains.log(id), [
         `-m conntrack --ctstate INVALID,NEW,UNTRACKED -j LOG --log-prefix ${prefix}`,
         '-j ACCEPT',
       ]),
-      ...chain(chains.container(index), [
-        ...rules.flatMap((rule) =>
-          netOutMatches(rule).map((match) =>
-            [match, comment(handle), rule.log ? `-g ${chains.log(index)}` : '-j ACCEPT'].filter(Boolean).join(' '),
-          ),
-        ),
-        `-g ${chains.default}`,
-      ]),
+      ...chain(chains.container(id), [...lines, `-g ${chains.default}`]),
       // Behind the rule for established connections, which stands first.
-      ...(hasChain(container) ? [] : [`-I ${chains.outward} 2 ${entry(tag, index)}`]),
+      ...(hasChain(container) ? [] : [`-I ${chains.outward} 2 ${entry(tag, container)}`]),
     ],
   };
-}
-
-/**
- * The matches of a NetOut rule: networks times ports, each pair one firewall rule.
- *
- * @throws InvalidSpecError
- */
-export function netOutMatches(rule: NetOutRule): string[] {
-  const networks = rule.networks?.length ? rule.networks.map(networkMatch) : [''];
-  return networks.flatMap((network) =>
-    trafficMatches(rule).map((traffic) => [network, traffic].filter(Boolean).join(' ')),
-  );
-}
-
-function trafficMatches(rule: NetOutRule): string[] {
-  const ports = rule.ports ?? [];
-  switch (rule.protocol) {
-    case 'tcp':
-    case 'udp': {
-      const protocol = `-p ${rule.protocol} -m ${rule.protocol}`;
-      return ports.length === 0
-        ? [`-p ${rule.protocol}`]
-        : ports.map((range) => `${protocol} --dport ${portMatch(range)}`);
-    }
-    case 'icmp':
-      if (ports.length > 0) throw new InvalidSpecError('Ports cannot be specified for Protocol ICMP');
-      return [icmpMatch(rule.icmp)];
-    case 'all':
-      if (ports.length > 0) throw new InvalidSpecError('Ports cannot be specified for Protocol ALL');
-      return [''];
-  }
-}
-
-function networkMatch({ start, end }: { start: string; end: string }): string {
-  for (const address of [start, end])
-    if (!isIPv4(address)) throw new InvalidSpecError(`invalid IP address: ${address}`);
-  return start === end ? `-d ${start}` : `-m iprange --dst-range ${start}-${end}`;
-}
-
-function portMatch({ start, end }: { start: number; end: number }): string {
-  const isPort = (port: number) => Number.isInteger(port) && port >= 0 && port <= 65535;
-  if (!isPort(start) || !isPort(end) || start > end) throw new InvalidSpecError(`invalid portrange ${start}:${end}`);
-  return start === end ? String(start) : `${start}:${end}`;
-}
-
-function icmpMatch(icmp: NetOutRule['icmp']): string {
-  const any = '-p icmp -m icmp --icmp-type any';
-  if (!icmp || icmp.type === -1 || icmp.type === 255) return any;
-  const isByte = (value: number) => Number.isInteger(value) && value >= 0 && value <= 255;
-  const { type, code = -1 } = icmp;
-  if (!isByte(type) || (code !== -1 && !isByte(code))) throw new InvalidSpecError(`invalid ICMP type ${type}/${code}`);
-  return `-p icmp -m icmp --icmp-type ${type}${code === -1 ? '' : `/${code}`}`;
 }
 
 function dnat(container: FirewallContainer, { hostPort, containerPort }: PortMapping): string {
@@ -294,8 +293,9 @@ function dnat(container: FirewallContainer, { hostPort, containerPort }: PortMap
 }
 
 /** Sends a container's packets to its own chain. */
-function entry(tag: string, index: number): string {
-  return `-i ${interfaceName(tag, index)} -g ${chainsOf(tag).container(index)}`;
+function entry(tag: string, { id, bridge, containerIp }: FirewallContainer): string {
+  const source = bridge === undefined ? `-i ${interfaceName(tag, id)}` : `-s ${containerIp}/32 -i ${bridge}`;
+  return `${source} -g ${chainsOf(tag).container(id)}`;
 }
 
 function outwardFrame(tag: string): string[] {
@@ -327,7 +327,7 @@ function hasChain(container: FirewallContainer): boolean {
 
 /** Chains of single containers that `saved` shows. */
 function containerChains(tag: string, saved: string): string[] {
-  return [...saved.matchAll(new RegExp(`^:(${chainPrefix(tag)}\\d+(?:-log)?) `, 'gm'))].map((match) => match[1]!);
+  return [...saved.matchAll(new RegExp(`^:(${chainPrefix(tag)}s?\\d+(?:-log)?) `, 'gm'))].map((match) => match[1]!);
 }
 
 /** Declares a chain, which empties one that exists, and fills it. */

@@ -1,19 +1,20 @@
 import { expect } from 'chai';
-import type { NetOutRule } from '../../../../lib/containers/engine.js';
-import { InvalidSpecError } from '../../../../lib/containers/errors.js';
+import type { NetOutRule } from '../../../../../lib/containers/engine.js';
+import { InvalidSpecError } from '../../../../../lib/containers/errors.js';
 import {
   commonRules,
   containerRules,
   type FirewallContainer,
   type FirewallPolicy,
   interfaceName,
-  netOutMatches,
   netOutRules,
   removeAllRules,
   removeContainerRules,
+  removeSubnetRules,
   renderChange,
   resetRules,
-} from '../../../../lib/containers/oci/network/rules.js';
+  subnetRules,
+} from '../../../../../lib/containers/oci/network/firewall/rules.js';
 
 const policy: FirewallPolicy = {
   tag: 'beef',
@@ -24,7 +25,7 @@ const policy: FirewallPolicy = {
 };
 
 const container: FirewallContainer = {
-  index: 7,
+  id: '7',
   handle: 'app',
   containerIp: '10.254.0.30',
   mappedPorts: [],
@@ -73,63 +74,32 @@ describe('firewall rules', () => {
     expect(filter).to.include(`-A isthmus-beef-7 -m comment --comment "${handle}" -g isthmus-beef-7-log`);
   });
 
-  const cases: [string, NetOutRule, string[]][] = [
-    ['everything', { protocol: 'all' }, ['']],
-    ['a protocol', { protocol: 'udp', networks: [], ports: [] }, ['-p udp']],
-    ['an address', { protocol: 'all', networks: [{ start: '10.0.0.1', end: '10.0.0.1' }] }, ['-d 10.0.0.1']],
-    [
-      'ranges of addresses times ranges of ports',
-      {
-        protocol: 'tcp',
-        networks: [
-          { start: '10.0.0.1', end: '10.0.0.9' },
-          { start: '10.1.0.1', end: '10.1.0.1' },
-        ],
-        ports: [
-          { start: 80, end: 80 },
-          { start: 8000, end: 8080 },
-        ],
-      },
-      [
-        '-m iprange --dst-range 10.0.0.1-10.0.0.9 -p tcp -m tcp --dport 80',
-        '-m iprange --dst-range 10.0.0.1-10.0.0.9 -p tcp -m tcp --dport 8000:8080',
-        '-d 10.1.0.1 -p tcp -m tcp --dport 80',
-        '-d 10.1.0.1 -p tcp -m tcp --dport 8000:8080',
-      ],
-    ],
-    ['all ICMP', { protocol: 'icmp' }, ['-p icmp -m icmp --icmp-type any']],
-    ['any ICMP type', { protocol: 'icmp', icmp: { type: 255, code: 0 } }, ['-p icmp -m icmp --icmp-type any']],
-    ['an ICMP type', { protocol: 'icmp', icmp: { type: 8, code: -1 } }, ['-p icmp -m icmp --icmp-type 8']],
-    ['an ICMP code', { protocol: 'icmp', icmp: { type: 3, code: 1 } }, ['-p icmp -m icmp --icmp-type 3/1']],
-  ];
-  for (const [what, rule, matches] of cases) {
-    it(`match ${what}`, () => expect(netOutMatches(rule)).to.deep.equal(matches));
-  }
+  it('send a container on a shared subnet by its address to its own chain', () => {
+    const shared = { ...container, id: 's3', bridge: 'isthbeef-b0', netOut: [anywhere] };
+    const jump = 'isthmus-beef-outward -s 10.254.0.30/32 -i isthbeef-b0 -g isthmus-beef-s3';
+    expect(containerRules(policy, shared).filter.at(-1)).to.equal(
+      '-I isthmus-beef-outward 2 -s 10.254.0.30/32 -i isthbeef-b0 -g isthmus-beef-s3',
+    );
+    expect(removeContainerRules('beef', shared).filter[0]).to.equal(`-D ${jump}`);
+  });
 
-  const faults: [string, NetOutRule, string][] = [
-    [
-      'ports with ALL',
-      { protocol: 'all', ports: [{ start: 1, end: 1 }] },
-      'Ports cannot be specified for Protocol ALL',
-    ],
-    [
-      'ports with ICMP',
-      { protocol: 'icmp', ports: [{ start: 1, end: 1 }] },
-      'Ports cannot be specified for Protocol ICMP',
-    ],
-    ['a reversed port range', { protocol: 'tcp', ports: [{ start: 9, end: 1 }] }, 'invalid portrange 9:1'],
-    ['a port beyond 65535', { protocol: 'tcp', ports: [{ start: 1, end: 65536 }] }, 'invalid portrange 1:65536'],
-    ['an IPv6 address', { protocol: 'all', networks: [{ start: '::1', end: '::1' }] }, 'invalid IP address: ::1'],
-    [
-      'option-like text',
-      { protocol: 'all', networks: [{ start: '-j ACCEPT', end: '' }] },
-      'invalid IP address: -j ACCEPT',
-    ],
-    ['a senseless ICMP type', { protocol: 'icmp', icmp: { type: 256 } }, 'invalid ICMP type 256/-1'],
-  ];
-  for (const [what, rule, message] of faults) {
-    it(`are refused for ${what}`, () => expect(() => netOutMatches(rule)).to.throw(InvalidSpecError, message));
-  }
+  it('of a shared subnet can be taken back line by line', () => {
+    const subnet = { cidr: '10.99.1.0/24', bridge: 'isthbeef-b0' };
+    const added = subnetRules('beef', subnet);
+    const removed = removeSubnetRules('beef', subnet);
+    const undone = (lines: string[]) => lines.map((line) => line.replace(/^-A /, '-D '));
+    expect(removed).to.deep.equal({ nat: undone(added.nat), filter: undone(added.filter) });
+    expect(resetRules(policy, { containers: [], subnets: [subnet] }, '').nat).to.include.members(added.nat);
+  });
+
+  it('are not made in numbers that would keep the kernel busy', () => {
+    const ports = Array.from({ length: 101 }, (_, number) => ({ start: number, end: number }));
+    const networks = ports.map((_, number) => ({ start: `10.0.0.${number}`, end: `10.0.0.${number}` }));
+    expect(() => netOutRules('beef', container, [{ protocol: 'tcp', networks, ports }])).to.throw(
+      InvalidSpecError,
+      'netOut: more than 10000',
+    );
+  });
 
   it('close the host to containers, name servers excepted', () => {
     const { filter } = commonRules({ ...policy, dnsServers: ['10.1.1.1'] }, '');
@@ -154,7 +124,7 @@ describe('firewall rules', () => {
     const saved =
       '*filter\n:isthmus-beef-3 - [0:0]\n:isthmus-beef-3-log - [0:0]\n:isthmus-beef-7 - [0:0]\n:isthmus-bee-3 - [0:0]\nCOMMIT\n';
     const wanted = { ...container, netOut: [anywhere], mappedPorts: [{ hostPort: 1, containerPort: 2 }] };
-    const { nat, filter } = resetRules(policy, [wanted], saved);
+    const { nat, filter } = resetRules(policy, { containers: [wanted], subnets: [] }, saved);
     expect(filter.slice(-4)).to.deep.equal([
       '-F isthmus-beef-3',
       '-F isthmus-beef-3-log',
@@ -171,12 +141,12 @@ describe('firewall rules', () => {
     const { nat, filter } = removeAllRules('beef', saved);
     expect(nat.filter((line) => line.startsWith('-D'))).to.have.length(3);
     expect(filter.filter((line) => line.startsWith('-D'))).to.have.length(3);
-    expect([...nat, ...filter].filter((line) => line.startsWith('-X'))).to.have.length(6);
+    expect([...nat, ...filter].filter((line) => line.startsWith('-X'))).to.have.length(8);
     expect([...nat, ...filter].join()).to.not.include('DOCKER');
   });
 
   it('have link names that the kernel takes', () => {
-    expect(interfaceName('beef', 16_383)).to.have.length.at.most(15);
+    expect(interfaceName('beef', 's99999')).to.have.length.at.most(15);
   });
 });
 

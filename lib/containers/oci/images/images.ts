@@ -1,0 +1,230 @@
+import { errorData, type Logger } from '../../../logging/logger.js';
+import { ImageError, InvalidSpecError } from '../../errors.js';
+import type { Image, ImageOptions, Images, Ownership } from '../ports.js';
+import { shiftId } from '../users/id-map.js';
+import { type ImageReference, parseImageReference } from './image-reference.js';
+import { LayerStore, type StoredLayer } from './layers/layer-store.js';
+import { unpackLayer } from './layers/layer-unpacking.js';
+import { type LowerLayer, LowerView } from './layers/lower-view.js';
+import { hostLayer, rawDirectory } from './sources/host-path.js';
+import type { ImageSource, SourceLayer } from './sources/image-source.js';
+import { readLayout } from './sources/layout.js';
+import { preloadedImage } from './sources/preloaded.js';
+import { RegistryImages } from './sources/registry.js';
+
+export interface ImagesOptions {
+  /** Where layers lie; nothing else may be in it. Made when missing. */
+  directory: string;
+  /** What containers are made from whose description names no image. */
+  defaultRootfs?: string;
+  /** Registry of `docker:///...`. @default that of Docker */
+  dockerRegistry?: string;
+  /** Registries (`host` or `host:port`) that may be spoken to without TLS. @default none */
+  insecureRegistries?: readonly string[];
+  /** Layers that no container has are kept up to this size. @default 10 GiB */
+  keptBytes?: number;
+  logger: Logger;
+}
+
+const defaultKeptBytes = 10 * 1024 ** 3;
+
+/** A layer as the overlay gets it: one of the store, which has a reference for it, or a directory of the host. */
+interface Laid extends LowerLayer {
+  identity: string;
+  stored?: StoredLayer;
+}
+
+/** Image URIs, turned into layers that an overlay can be laid over; see `Images` in `ports.ts`. */
+export function createImages(options: ImagesOptions): Images {
+  return new ImageStore(options);
+}
+
+class ImageStore implements Images {
+  readonly #options: ImagesOptions;
+  readonly #logger: Logger;
+  readonly #store: LayerStore;
+  readonly #registryImages: RegistryImages;
+  readonly #stopping = new AbortController();
+  /** What is being fetched, by all that tells it from other images. */
+  readonly #acquisitions = new Map<string, Promise<Image>>();
+  #collecting: Promise<void> | undefined;
+  #isCollectionWanted = false;
+
+  constructor(options: ImagesOptions) {
+    const { directory, insecureRegistries = [], logger } = options;
+    this.#options = options;
+    this.#logger = logger;
+    this.#store = new LayerStore({ directory, logger });
+    this.#registryImages = new RegistryImages({ directory, insecureRegistries });
+  }
+
+  async start(): Promise<void> {
+    await Promise.all([this.#store.start(), this.#registryImages.start()]);
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort(new ImageError('the container engine is stopping'));
+    await Promise.allSettled(this.#acquisitions.values());
+    await this.#collecting;
+    await this.#store.settle();
+  }
+
+  async acquire(uri: string | undefined, options: ImageOptions = {}): Promise<Image> {
+    const { ownership = 'real', credentials, signal } = options;
+    const reference = this.#referenceOf(uri);
+    const key = JSON.stringify([reference, ownership, credentials]);
+    const acquisition = this.#acquisitions.get(key) ?? this.#begin(key, reference, ownership, credentials);
+    const image = await unlessAborted(acquisition, signal);
+    this.#store.retain(image.layers);
+    return structuredClone(image);
+  }
+
+  retain(layers: readonly string[]): void {
+    this.#store.retain(layers);
+  }
+
+  release(layers: readonly string[]): void {
+    if (layers.length === 0) return;
+    this.#store.release(layers);
+    this.collect().catch((error: unknown) => {
+      this.#logger.warn('containers.images.collection-failed', errorData(error));
+    });
+  }
+
+  async collect(): Promise<void> {
+    const { keptBytes = defaultKeptBytes } = this.#options;
+    if (this.#stopping.signal.aborted) return;
+    this.#isCollectionWanted = true;
+    this.#collecting ??= this.#collectWhileWanted(keptBytes);
+    await this.#collecting;
+  }
+
+  /** References that were given up during a collection make another one necessary. */
+  async #collectWhileWanted(keptBytes: number): Promise<void> {
+    const isStored = (chainId: string) => this.#has(chainId, 'real') || this.#has(chainId, 'shifted');
+    try {
+      while (this.#isCollectionWanted) {
+        this.#isCollectionWanted = false;
+        const removed = await this.#store.collect(keptBytes);
+        if (removed > 0) await this.#registryImages.forget(isStored);
+      }
+    } finally {
+      this.#collecting = undefined;
+    }
+  }
+
+  #referenceOf(uri: string | undefined): ImageReference {
+    const { defaultRootfs, dockerRegistry } = this.#options;
+    const wanted = uri || defaultRootfs;
+    if (!wanted) throw new InvalidSpecError('rootfs: must be given, because there is no default (defaultRootfs)');
+    return parseImageReference(wanted, dockerRegistry);
+  }
+
+  #begin(
+    key: string,
+    reference: ImageReference,
+    ownership: Ownership,
+    credentials: ImageOptions['credentials'],
+  ): Promise<Image> {
+    this.#stopping.signal.throwIfAborted();
+    const acquisition = this.#fetch(reference, ownership, credentials);
+    this.#acquisitions.set(key, acquisition);
+    acquisition.then(
+      // Those who wait have taken references of their own before the next turn of the event loop.
+      ({ layers }) => setImmediate(() => this.release(layers)),
+      () => {},
+    );
+    acquisition.catch(() => {}).finally(() => this.#acquisitions.delete(key));
+    return acquisition;
+  }
+
+  async #fetch(
+    reference: ImageReference,
+    ownership: Ownership,
+    credentials: ImageOptions['credentials'],
+  ): Promise<Image> {
+    const isCopied = ownership === 'shifted';
+    const plain = { env: [], annotations: {} };
+    switch (reference.kind) {
+      case 'raw':
+        return {
+          ...(await this.#lay({ layers: [await rawDirectory(reference.path)], ...plain }, ownership)),
+          isRaw: true,
+        };
+      case 'path':
+        return this.#lay({ layers: [await hostLayer(reference.path, { isCopied })], ...plain }, ownership);
+      case 'layout':
+        return this.#lay(await readLayout(reference.path, reference.tag), ownership);
+      case 'preloaded':
+        return this.#lay(await preloadedImage(reference, { isCopied }), ownership);
+      case 'registry': {
+        const { signal } = this.#stopping;
+        const hasLayer = (chainId: string) => this.#has(chainId, ownership);
+        const access = { hasLayer, signal, ...(credentials && { credentials }) };
+        return this.#registryImages.with(reference, access, (image) => this.#lay(image, ownership));
+      }
+    }
+  }
+
+  /** Unpacks what is not there, from below, and takes a reference to each layer. */
+  async #lay({ layers, env, annotations }: ImageSource, ownership: Ownership): Promise<Image> {
+    const laid: Laid[] = [];
+    try {
+      for (const layer of layers) laid.unshift(await this.#layOne(layer, laid, ownership));
+    } catch (error) {
+      this.release(storedAmong(laid).map(({ name }) => name));
+      throw error;
+    }
+    const stored = storedAmong(laid);
+    const bytes = stored.reduce((sum, layer) => sum + layer.bytes, 0);
+    return {
+      identity: laid.map((layer) => layer.identity).join(' '),
+      lowerDirectories: laid.map((layer) => layer.directory),
+      layers: stored.map(({ name }) => name),
+      ...(stored.length === laid.length && { bytes }),
+      env,
+      annotations,
+      isRaw: false,
+    };
+  }
+
+  async #layOne(layer: SourceLayer, below: Laid[], ownership: Ownership): Promise<Laid> {
+    if (layer.kind === 'directory') return { ...layer, opaque: new Set() };
+    const { archive, chainId } = layer;
+    const { signal } = this.#stopping;
+    const lower = new LowerView(below);
+    const ownerOnDisk = ownership === 'shifted' ? shiftId : (id: number) => id;
+    const stored = await this.#store.obtain(layerName(chainId, ownership), archive.name, (directory) =>
+      unpackLayer(archive, directory, { lower, ownerOnDisk, signal }),
+    );
+    return { ...stored, identity: stored.name, stored };
+  }
+
+  #has(chainId: string, ownership: Ownership): boolean {
+    return this.#store.get(layerName(chainId, ownership)) !== undefined;
+  }
+}
+
+function layerName(chainId: string, ownership: Ownership): string {
+  return ownership === 'shifted' ? `${chainId}-shifted` : chainId;
+}
+
+function storedAmong(laid: Laid[]): StoredLayer[] {
+  return laid.flatMap(({ stored }) => (stored ? [stored] : []));
+}
+
+/** Somebody who gives up does not end the work that others may wait for. */
+async function unlessAborted<Result>(work: Promise<Result>, signal: AbortSignal | undefined): Promise<Result> {
+  if (!signal) return work;
+  signal.throwIfAborted();
+  let onAbort = () => {};
+  const aborted = new Promise<never>((_, reject) => {
+    onAbort = () => reject(signal.reason);
+  });
+  signal.addEventListener('abort', onAbort, { once: true });
+  try {
+    return await Promise.race([work, aborted]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+  }
+}

@@ -1,0 +1,123 @@
+import { randomBytes } from 'node:crypto';
+import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { writeFileAtomically } from '../../../../files/atomic-write.js';
+import { ImageError } from '../../../errors.js';
+import type { RegistryReference } from '../image-reference.js';
+import { type ImageSource, type SourceLayer, sha256 } from './image-source.js';
+import { readLayout } from './layout.js';
+import { downloadImage, fetchManifest, type RegistryCredentials, type SkopeoRequest } from './skopeo.js';
+
+export interface RegistryImagesOptions {
+  /** Holds what is known of images, and downloads for as long as they are needed. */
+  directory: string;
+  /** Registries (`host` or `host:port`) that may be spoken to without TLS. */
+  insecureRegistries: readonly string[];
+}
+
+/** Whether a layer is unpacked already. */
+export type HasLayer = (chainId: string) => boolean;
+
+export interface RegistryAccess {
+  credentials?: RegistryCredentials;
+  hasLayer: HasLayer;
+  signal: AbortSignal;
+}
+
+const recordSchema = z.object({
+  version: z.literal(1),
+  /** Lowest first. */
+  chainIds: z.array(z.string()).min(1),
+  env: z.array(z.string()),
+  annotations: z.record(z.string(), z.string()),
+});
+
+/**
+ * Images of registries. A registry is always asked what a reference means now, and whether the client may have it; what
+ * it means is only downloaded when not all of it was unpacked before.
+ *
+ *     <directory>/images/<hash of the manifest>.json   the layers and the metadata of an image
+ *     <directory>/downloads/<random>/                  an image layout; emptied at start
+ */
+export class RegistryImages {
+  readonly #options: RegistryImagesOptions;
+  readonly #records: string;
+  readonly #downloads: string;
+
+  constructor(options: RegistryImagesOptions) {
+    this.#options = options;
+    this.#records = join(options.directory, 'images');
+    this.#downloads = join(options.directory, 'downloads');
+  }
+
+  async start(): Promise<void> {
+    await rm(this.#downloads, { recursive: true, force: true });
+    for (const directory of [this.#records, this.#downloads]) await mkdir(directory, { recursive: true, mode: 0o700 });
+  }
+
+  /**
+   * Lets `work` have an image; what was downloaded for it is removed afterwards.
+   *
+   * @throws ImageError when the registry does not give it, HostRequirementError without skopeo
+   */
+  async with<Result>(
+    reference: RegistryReference,
+    { hasLayer, ...access }: RegistryAccess,
+    work: (image: ImageSource) => Promise<Result>,
+  ): Promise<Result> {
+    const { registry } = reference;
+    const scratch = join(this.#downloads, randomBytes(6).toString('hex'));
+    await mkdir(scratch, { mode: 0o700 });
+    const isInsecure = this.#options.insecureRegistries.includes(registry);
+    const request: SkopeoRequest = { ...access, reference, isInsecure, scratch };
+    try {
+      const digest = sha256(await fetchManifest(request));
+      const known = await this.#known(digest, hasLayer);
+      if (known) return await work(known);
+      // By its digest: a tag may mean something else meanwhile.
+      const pinned: RegistryReference = { ...reference, version: `@sha256:${digest}` };
+      const image = await readLayout(await downloadImage({ ...request, reference: pinned }));
+      const result = await work(image);
+      await this.#remember(digest, image);
+      return result;
+    } finally {
+      await rm(scratch, { recursive: true, force: true });
+    }
+  }
+
+  /** Forgets images of which layers were removed. */
+  async forget(hasLayer: HasLayer): Promise<void> {
+    for (const name of await readdir(this.#records)) {
+      const digest = name.replace(/\.json$/, '');
+      if (!(await this.#known(digest, hasLayer))) await rm(join(this.#records, name), { force: true });
+    }
+  }
+
+  async #known(digest: string, hasLayer: HasLayer): Promise<ImageSource | undefined> {
+    const text = await readFile(this.#recordPath(digest), 'utf8').catch(() => undefined);
+    if (text === undefined) return undefined;
+    const { chainIds, env, annotations } = recordSchema.parse(JSON.parse(text));
+    if (!chainIds.every(hasLayer)) return undefined;
+    return { layers: chainIds.map(unpackedBefore), env, annotations };
+  }
+
+  async #remember(digest: string, { layers, env, annotations }: ImageSource): Promise<void> {
+    const chainIds = layers.flatMap((layer) => (layer.kind === 'archive' ? [layer.chainId] : []));
+    await writeFileAtomically(this.#recordPath(digest), JSON.stringify({ version: 1, chainIds, env, annotations }));
+  }
+
+  #recordPath(digest: string): string {
+    return join(this.#records, `${digest}.json`);
+  }
+}
+
+/** A layer that need not be had again. */
+function unpackedBefore(chainId: string): SourceLayer {
+  const name = `layer ${chainId}`;
+  // biome-ignore lint/correctness/useYield: it has nothing to give
+  async function* open(): AsyncGenerator<Buffer> {
+    throw new ImageError('it was removed a moment ago');
+  }
+  return { kind: 'archive', chainId, archive: { name, open } };
+}

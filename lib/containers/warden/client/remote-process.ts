@@ -1,0 +1,127 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { ContainerProcess, ProcessIO, ProcessSignal } from '../../engine.js';
+import { OutputBuffer, type OutputName, outputNames } from '../output-buffer.js';
+import type { Response } from '../protocol/messages.js';
+import { ConnectionLostError, WardenConnection } from './connection.js';
+
+export interface RemoteProcessOptions {
+  id: string;
+  socketPath: string;
+  handle: string;
+  jobId: number;
+  discardOutput: boolean;
+  /** Called with the last response, before anybody learns the exit status. */
+  beforeExit: (result: { exitStatus: number; info?: Response<'Info'> }) => Promise<void>;
+  sendSignal: (signal: ProcessSignal) => Promise<void>;
+}
+
+/** Most that is kept of a process's output; the server ends jobs that say more than its own limit. */
+const keptOutputBytes = 16 * 1024 * 1024;
+const reconnectPauseMs = 200;
+
+/**
+ * A job of Warden as a process. Warden gives a job's output and exit status once: they are fetched from the moment it
+ * is known, and kept for all who attach.
+ */
+export class RemoteProcess {
+  readonly id: string;
+  /** Exit status; rejects when it can no longer be learnt. */
+  readonly exited: Promise<number>;
+  readonly #options: RemoteProcessOptions;
+  readonly #buffer = new OutputBuffer({ limitBytes: keptOutputBytes });
+  readonly #abort = new AbortController();
+  #connection: WardenConnection | undefined;
+  #hasEnded = false;
+  #deliveredAt: number | undefined;
+
+  constructor(options: RemoteProcessOptions) {
+    this.id = options.id;
+    this.#options = options;
+    this.exited = this.#follow();
+    this.exited.catch(() => {});
+  }
+
+  get hasEnded(): boolean {
+    return this.#hasEnded;
+  }
+
+  /** When the exit status was first handed to someone; milliseconds since the epoch. */
+  get deliveredAt(): number | undefined {
+    return this.#deliveredAt;
+  }
+
+  /** Joins the given streams to the process; output is given from its beginning. */
+  attach(io: ProcessIO): ContainerProcess {
+    const delivered = this.#buffer.copyTo({ stdout: io.stdout, stderr: io.stderr }, this.#abort.signal);
+    return {
+      id: this.id,
+      wait: async () => {
+        const exitStatus = await this.exited;
+        await delivered;
+        this.#deliveredAt ??= Date.now();
+        return exitStatus;
+      },
+      signal: async (signal) => {
+        if (!this.#hasEnded) await this.#options.sendSignal(signal);
+      },
+      resize: async () => {
+        throw new Error('Warden has no terminals');
+      },
+    };
+  }
+
+  /** Lets go of it; the process lives on. Idempotent. */
+  release(): void {
+    this.#abort.abort();
+    this.#connection?.close();
+  }
+
+  async #follow(): Promise<number> {
+    const given: Record<OutputName, number> = { stdout: 0, stderr: 0 };
+    try {
+      for (;;) {
+        try {
+          const result = await this.#fetch(given);
+          await this.#options.beforeExit(result);
+          return result.exitStatus;
+        } catch (error) {
+          // A server that is started again still has the job.
+          if (!(error instanceof ConnectionLostError) || this.#abort.signal.aborted) throw error;
+          await sleep(reconnectPauseMs, undefined, { signal: this.#abort.signal });
+        }
+      }
+    } finally {
+      this.#hasEnded = true;
+      this.#buffer.complete();
+    }
+  }
+
+  async #fetch(given: Record<OutputName, number>): Promise<{ exitStatus: number; info?: Response<'Info'> }> {
+    const { socketPath, handle, jobId, discardOutput } = this.#options;
+    const connection = await WardenConnection.open(socketPath);
+    this.#connection = connection;
+    try {
+      if (this.#abort.signal.aborted) throw new ConnectionLostError('nobody follows the process any more');
+      if (discardOutput) return resultOf(await connection.request('Link', { handle, jobId }));
+      // After a reconnection the server begins anew.
+      const toSkip = { ...given };
+      for await (const response of connection.stream(handle, jobId)) {
+        const { name, data, exitStatus } = response;
+        if (exitStatus !== undefined) return resultOf(response);
+        const output = outputNames.find((known) => known === name);
+        if (output === undefined || data === undefined) continue;
+        const fresh = data.subarray(toSkip[output]);
+        toSkip[output] -= data.length - fresh.length;
+        given[output] += fresh.length;
+        if (fresh.length > 0) this.#buffer.append(output, fresh);
+      }
+      throw new ConnectionLostError('a stream ended without an exit status');
+    } finally {
+      connection.close();
+    }
+  }
+}
+
+function resultOf({ exitStatus, info }: { exitStatus?: number; info?: Response<'Info'> }) {
+  return { exitStatus: exitStatus ?? 255, ...(info && { info }) };
+}

@@ -1,0 +1,94 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { type BlobServer, sha1, startBlobServer } from '../../support/blob-server.js';
+import { type Cell, makeCell } from '../../support/cell.js';
+import { makeDroplet } from '../../support/droplets.js';
+import { eventually } from '../../support/eventually.js';
+import { callGarden, type GardenProcess, startGarden } from '../../support/garden.js';
+import { startNats } from '../../support/nats.js';
+import { type Message, Peer } from '../../support/peer.js';
+import { startMessage } from '../../support/start-message.js';
+
+for (const engine of ['garden', 'warden'] as const) {
+  describe(`a cell whose containers a ${engine} server runs`, function () {
+    this.timeout(120_000);
+    let nats: Awaited<ReturnType<typeof startNats>>;
+    let blobs: BlobServer;
+    let server: GardenProcess;
+    let cell: Cell;
+    let peer: Peer;
+    let droplet: Buffer;
+    let directory: string;
+    let wardenSocket: string;
+
+    before(async () => {
+      nats = await startNats();
+      blobs = await startBlobServer();
+      droplet = await makeDroplet();
+      directory = await mkdtemp(join(tmpdir(), 'remote-'));
+      wardenSocket = join(directory, 'warden.sock');
+      server = await startGarden({ warden_socket: wardenSocket });
+      peer = await Peer.connect(nats.url);
+      cell = await makeCell({
+        natsUrl: nats.url,
+        config: {
+          ...(engine === 'warden' && { warden_socket: wardenSocket }),
+          containers: { engine, garden_address: server.socket },
+        },
+      });
+      await cell.start();
+    });
+
+    after(async () => {
+      await cell?.dispose();
+      await peer?.close();
+      await server?.stop();
+      await blobs?.stop();
+      await nats?.stop();
+      await rm(directory, { recursive: true });
+    });
+
+    const find = async (app: string) =>
+      (await peer.request('dea.find.droplet', { droplet: app, states: ['RUNNING'], include_stats: true }))[0];
+
+    async function start(): Promise<Message> {
+      const message = startMessage({ sha1: sha1(droplet), executableUri: blobs.put('/droplet', droplet) });
+      // After a restart the cell has another id.
+      const { id } = await peer.next('dea.advertise', () => true, { since: peer.mark });
+      peer.publish(`dea.${id}.start`, message);
+      await peer.next('router.register', (data) => data.app === message.droplet, { timeoutMs: 40_000 });
+      return message;
+    }
+
+    const containers = async () =>
+      ((await callGarden(server.socket, 'GET', '/containers?garden.state=all')).json as { Handles: string[] }).Handles;
+
+    it('starts an app there, tells its figures, finds it again after its own death, and stops it', async () => {
+      const { droplet: app } = await start();
+      const found = await eventually(() => find(app));
+      const url = `http://${found.stats.host}:${found.stats.port}/hello`;
+      expect(await (await fetch(url)).text()).to.equal('hello from 0');
+      expect(found.stats.usage.mem).to.be.above(0);
+
+      await cell.kill();
+      expect(await (await fetch(url)).text()).to.equal('hello from 0');
+      const mark = peer.mark;
+      await cell.start();
+      const beat = await peer.next('dea.heartbeat', (data) => data.droplets.length === 1, { since: mark });
+      expect(beat.droplets[0]).to.include({ state: 'RUNNING', instance: found.instance });
+
+      peer.publish('dea.stop', { droplet: app });
+      await eventually(async () => ((await containers()).length === 0 ? true : undefined));
+    });
+
+    it('tells of an app that exits, with its status', async () => {
+      const { droplet: app } = await start();
+      const { stats } = await eventually(() => find(app));
+      await fetch(`http://${stats.host}:${stats.port}/exit?code=7`);
+      const exit = await peer.next('droplet.exited', (data) => data.droplet === app);
+      expect(exit).to.include({ reason: 'CRASHED', exit_status: 7 });
+    });
+  });
+}
