@@ -30,7 +30,7 @@ export class Garden implements Component {
     this.#server = GardenServer.create({
       engine: this.#engine,
       addresses: addressesOf(config),
-      readHeaderTimeoutMs: config.read_header_timeout,
+      readHeaderTimeoutMs: config.read_header_timeout || undefined,
       defaultRootfs: config.default_rootfs,
       defaultGraceTimeMs: config.default_grace_time,
       disablePrivilegedContainers: config.disable_privileged_containers,

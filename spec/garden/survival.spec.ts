@@ -70,6 +70,22 @@ describe('bin/garden, when it ends and begins again', function () {
     });
   }
 
+  it('leaves the input of processes open for the client that comes back', async () => {
+    await call('POST', '/containers', { handle: 'c' });
+    const first = await run('cat; exit 3', { id: 'cat' });
+    await garden.kill();
+    await first.ended();
+    await garden.start();
+    const second = await attach('cat');
+    await garden.restart();
+    await second.ended();
+    const third = await attach('cat');
+    const stdout = await output(third);
+    third.send('{"source":0,"data":"still there"}{"source":0}');
+    expect(await exitOf(third)).to.equal(3);
+    expect((await stdout.ended()).rest).to.equal('still there');
+  });
+
   it('lets running requests end before it does', async () => {
     await call('POST', '/containers', { handle: 'c' });
     await run("trap '' TERM; while :; do sleep 0.05; done", { id: 'stubborn' });

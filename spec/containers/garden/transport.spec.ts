@@ -86,6 +86,14 @@ describe('the Garden API on its connections', function () {
     expect((await leaving.ended()).text).to.match(/\{\}\n$/);
   });
 
+  it('tells a client that asks first to go on', async () => {
+    const head = 'POST /containers HTTP/1.1\r\nHost: api\r\nExpect: 100-continue\r\nContent-Length: 14\r\n\r\n';
+    const connection = await connect(head);
+    await connection.until(({ text }) => text === 'HTTP/1.1 100 Continue\r\n\r\n');
+    connection.send('{"handle":"c"}');
+    await connection.until(({ text }) => text.includes("Handle 'c' already in use"));
+  });
+
   it('refuses what is no HTTP, and goes on for others', async () => {
     for (const [text, status] of [
       ['GET /ping HTTP/1.1\r\n\r\n', 400],

@@ -4,8 +4,8 @@ import { errorAnswer } from '../messages/errors.js';
 import type { PathParameters } from '../routes.js';
 import type { GatedConnection, TakenConnection } from './gated-connection.js';
 
-/** A body of JSON may not be longer. */
-const maximumBodyBytes = 64 * 1024 * 1024;
+/** A body of JSON may not be longer: reading it takes its time, and others wait. */
+const maximumBodyBytes = 16 * 1024 * 1024;
 
 export interface ExchangeOptions {
   request: IncomingMessage;

@@ -32,6 +32,7 @@ export interface GardenServerOptions extends GardenSettings {
 type Handler = (exchange: Exchange) => Promise<void>;
 
 const defaultSocketMode = 0o660;
+const keepAliveDelayMs = 15_000;
 /** Longer than any verb takes that does not wait for its client. */
 const stopPatienceMs = 60_000;
 
@@ -137,6 +138,8 @@ export class GardenServer {
   }
 
   #accept(socket: Socket): void {
+    // A client whose host is gone must not refer to its container for ever.
+    socket.setKeepAlive(true, keepAliveDelayMs).setNoDelay(true);
     const connection = new GatedConnection({ socket, headTimeoutMs: this.#options.readHeaderTimeoutMs });
     this.#connections.add(connection);
     connection.once('close', () => this.#connections.delete(connection));

@@ -1,6 +1,8 @@
 import type { Socket } from 'node:net';
 import type { PassThrough } from 'node:stream';
 import type { ContainerProcess } from '../../engine.js';
+import { JsonTypeError } from '../json/decode.js';
+import { JsonSyntaxError } from '../json/scanner.js';
 import { type ClientPayload, encodeServerPayload, PayloadReader, parseClientPayload } from '../messages/payload.js';
 import type { TakenConnection } from './gated-connection.js';
 
@@ -93,8 +95,9 @@ export class ProcessConnection {
         }
       }
       this.#leave('client left');
-    } catch {
-      this.#leave(this.#socket.errored ? 'client left' : 'gibberish');
+    } catch (error) {
+      const isGibberish = error instanceof JsonSyntaxError || error instanceof JsonTypeError;
+      this.#leave(isGibberish ? 'gibberish' : 'client left');
     }
   }
 
@@ -145,7 +148,8 @@ export class ProcessConnection {
   #finish(end: ConnectionEnd): void {
     if (this.#over.signal.aborted) return;
     this.#end = end;
-    this.#stdin.end();
+    // A client that the server leaves may come back to the next one, and go on.
+    if (end !== 'closed') this.#stdin.end();
     this.#over.abort();
   }
 }

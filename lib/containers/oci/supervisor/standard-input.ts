@@ -1,6 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { Readable, type Writable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
 import type { Launcher } from '../../../process/launcher.js';
 import type { ProcessIO } from '../../engine.js';
 
@@ -28,7 +27,8 @@ const lingerSeconds = { short: 1, unlimited: 365 * 24 * 3600 };
 export class StandardInput {
   readonly #options: StandardInputOptions;
   #socat: ChildProcess | undefined;
-  #writers = 0;
+  /** Those who have not ended. */
+  readonly #sources = new Set<Readable>();
   #isClosed = false;
 
   constructor(options: StandardInputOptions) {
@@ -38,7 +38,7 @@ export class StandardInput {
   /** Feeds one more source; after the end was given to the process it is only drained. */
   feed(source: NonNullable<ProcessIO['stdin']>): void {
     const isSmall = !(source instanceof Readable) && Buffer.byteLength(source) <= pipeCapacity;
-    if (isSmall && this.#writers === 0 && !this.#isClosed && !this.#options.isTerminal) {
+    if (isSmall && this.#sources.size === 0 && !this.#isClosed && !this.#options.isTerminal) {
       this.#feedAtOnce(source);
       return;
     }
@@ -47,12 +47,11 @@ export class StandardInput {
       stream.on('error', () => {}).resume();
       return;
     }
-    const target = this.#open(isSmall);
-    this.#writers += 1;
+    this.#sources.add(stream);
     // A process that ends without reading its input is judged by its exit status, not by the broken pipe.
-    pipeline(stream, target, { end: false })
+    this.#pass(stream)
       .catch(() => {})
-      .finally(() => this.#leave());
+      .finally(() => this.#leave(stream));
   }
 
   /** The common case, and the quick one: a script that nobody else adds to. */
@@ -72,25 +71,37 @@ export class StandardInput {
       .catch(() => {});
   }
 
-  /** Ends the connection. Idempotent. */
+  /** Ends the connection; who has more to say need not. Idempotent. */
   close(): void {
     this.#isClosed = true;
+    for (const source of this.#sources) source.destroy();
     this.#socat?.kill('SIGKILL');
   }
 
-  #leave(): void {
-    this.#writers -= 1;
-    if (this.#writers > 0 || this.#options.isTerminal) return;
-    this.#isClosed = true;
-    this.#socat?.stdin?.end();
+  async #pass(source: Readable): Promise<void> {
+    for await (const part of source) {
+      // Not before there is something to say: many a process has someone attached who never says anything.
+      const target = this.#open();
+      if (!target.write(part)) await drained(target);
+    }
   }
 
-  #open(isSmall: boolean): Writable {
+  #leave(source: Readable): void {
+    this.#sources.delete(source);
+    if (this.#sources.size > 0 || this.#isClosed || this.#options.isTerminal) return;
+    if (this.#socat?.stdin) {
+      this.#isClosed = true;
+      this.#socat.stdin.end();
+    } else {
+      this.#feedAtOnce('');
+    }
+  }
+
+  #open(): Writable {
     if (this.#socat?.stdin) return this.#socat.stdin;
-    const linger = isSmall ? lingerSeconds.short : lingerSeconds.unlimited;
     // In its directory: a socket's path may have no more than 107 characters. Its output copy of what the process
     // writes goes nowhere, but must be taken, or conmon would wait for it.
-    const socat = spawn(this.#options.socat, socatArguments(linger), {
+    const socat = spawn(this.#options.socat, socatArguments(lingerSeconds.unlimited), {
       cwd: this.#options.processDirectory,
       stdio: ['pipe', 'ignore', 'ignore'],
     });
@@ -100,6 +111,18 @@ export class StandardInput {
     this.#socat = socat;
     return socat.stdin;
   }
+}
+
+/** Resolves when the stream takes more, or never will. */
+function drained(target: Writable): Promise<void> {
+  if (target.destroyed) return Promise.resolve();
+  return new Promise((resolve) => {
+    const settle = () => {
+      target.off('drain', settle).off('close', settle);
+      resolve();
+    };
+    target.on('drain', settle).on('close', settle);
+  });
 }
 
 function socatArguments(linger: number): string[] {
