@@ -117,6 +117,28 @@ describe('a Warden server', function () {
       expect(await refusal(create({ rootfs: '/no/such' }))).to.equal('rootfs /no/such not found');
       const bindMounts = [{ srcPath: '/no/such', dstPath: '/mnt', mode: 'RO' as const }];
       expect(await refusal(create({ bindMounts }))).to.equal('Source path for bind mount does not exist: /no/such');
+      expect(await refusal(create({ network: '10.0.0.256' }))).to.equal('Could not acquire network: 10.0.0.256');
+      expect((await warden.request('List', {})).handles).to.deep.equal([]);
+    });
+
+    it('are passed over at a start when nobody understands what is known of them', async () => {
+      await create({ handle: 'good' });
+      await create({ handle: 'spoilt' });
+      const [, spoilt] = await warden.oci.engine.list();
+      await spoilt!.setProperty('warden.record', '{');
+      await warden.restartServer();
+      expect((await warden.request('List', {})).handles).to.have.lengthOf(1);
+      await warden.oci.engine.destroy(spoilt!.handle);
+    });
+
+    it('of others on the same engine are not shown, and those that others destroy are forgotten', async () => {
+      await warden.oci.engine.create({ handle: 'foreign', rootfs: warden.oci.rootfs });
+      await create({ handle: 'own' });
+      await warden.restartServer();
+      expect((await warden.request('List', {})).handles).to.deep.equal(['own']);
+      expect(await refusal(warden.request('Info', { handle: 'foreign' }))).to.equal('unknown handle');
+      await Promise.all((await warden.oci.engine.list()).map(({ handle }) => warden.oci.engine.destroy(handle)));
+      expect(await refusal(warden.request('Info', { handle: 'own' }))).to.equal('unknown handle');
       expect((await warden.request('List', {})).handles).to.deep.equal([]);
     });
 

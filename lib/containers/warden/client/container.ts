@@ -278,7 +278,12 @@ export class RemoteContainer implements Container {
     });
     await this.#exitsReported(exitReportPatienceMs);
     await this.#request('Destroy', {});
-    this.letGo();
+    this.retire();
+  }
+
+  /** The container is gone; its processes hear from Warden how they ended. */
+  retire(): void {
+    this.#graceTimer.stop();
   }
 
   /** Gives up timers and connections; the container lives on. Idempotent. */
