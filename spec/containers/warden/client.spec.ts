@@ -1,6 +1,7 @@
 import { readdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Readable } from 'node:stream';
+import { buffer } from 'node:stream/consumers';
 import { expect } from 'chai';
 import { pack } from 'tar-stream';
 import type { Container, ProcessSpec } from '../../../lib/containers/engine.js';
@@ -100,6 +101,18 @@ describe('a client of a Warden server', function () {
     expect(stdout)
       .to.match(/^mine vcap \d+\ntheirs root 640\n/)
       .and.not.to.match(/isthmus-[0-9a-f-]+\n/);
+  });
+
+  it('puts files of vcap into directories made for it, and brings them back', async () => {
+    const archive = pack();
+    archive.entry({ name: 'f' }, 'x');
+    archive.finalize();
+    await container.streamIn({ path: 'deep/down', user: 'vcap', tar: archive as unknown as Readable });
+    const { stdout } = await runToEnd(container, script('cd /home/vcap/deep; stat -c "%n %U" . down down/f'));
+    expect(stdout).to.equal('. vcap\ndown vcap\ndown/f vcap\n');
+    const bytes = await buffer(await container.streamOut({ path: 'deep/down/', user: 'vcap' }));
+    expect(bytes.includes('./f')).to.equal(true);
+    expect(await failureOf(container.streamOut({ path: '/', user: 'alice' }))).to.be.instanceOf(InvalidSpecError);
   });
 
   it('tells of memory kills before the exit status, and to those who listen', async () => {
