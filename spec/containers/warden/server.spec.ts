@@ -25,7 +25,10 @@ describe('a Warden server', function () {
     await Promise.all(
       handles.map(async (handle) => {
         await warden.request('Stop', { handle, kill: true }).catch(() => {});
-        await warden.request('Destroy', { handle });
+        await warden.request('Destroy', { handle }).catch((error: Error) => {
+          // Its grace time has run out meanwhile.
+          if (error.message !== 'unknown handle') throw error;
+        });
       }),
     );
   });
@@ -117,6 +120,28 @@ describe('a Warden server', function () {
       expect(await refusal(create({ rootfs: '/no/such' }))).to.equal('rootfs /no/such not found');
       const bindMounts = [{ srcPath: '/no/such', dstPath: '/mnt', mode: 'RO' as const }];
       expect(await refusal(create({ bindMounts }))).to.equal('Source path for bind mount does not exist: /no/such');
+      expect(await refusal(create({ network: '10.0.0.256' }))).to.equal('Could not acquire network: 10.0.0.256');
+      expect((await warden.request('List', {})).handles).to.deep.equal([]);
+    });
+
+    it('are passed over at a start when nobody understands what is known of them', async () => {
+      await create({ handle: 'good' });
+      await create({ handle: 'spoilt' });
+      const [, spoilt] = await warden.oci.engine.list();
+      await spoilt!.setProperty('warden.record', '{');
+      await warden.restartServer();
+      expect((await warden.request('List', {})).handles).to.have.lengthOf(1);
+      await warden.oci.engine.destroy(spoilt!.handle);
+    });
+
+    it('of others on the same engine are not shown, and those that others destroy are forgotten', async () => {
+      await warden.oci.engine.create({ handle: 'foreign', rootfs: warden.oci.rootfs });
+      await create({ handle: 'own' });
+      await warden.restartServer();
+      expect((await warden.request('List', {})).handles).to.deep.equal(['own']);
+      expect(await refusal(warden.request('Info', { handle: 'foreign' }))).to.equal('unknown handle');
+      await Promise.all((await warden.oci.engine.list()).map(({ handle }) => warden.oci.engine.destroy(handle)));
+      expect(await refusal(warden.request('Info', { handle: 'own' }))).to.equal('unknown handle');
       expect((await warden.request('List', {})).handles).to.deep.equal([]);
     });
 
@@ -187,8 +212,11 @@ describe('a Warden server', function () {
       await owner.request('Create', { handle: 'held', graceTime: 1 });
       await holder.request('Info', { handle: 'held' });
       await owner.close();
-      await eventually(async () => ((await warden.oci.engine.list()).length === 1 ? true : undefined));
-      expect((await holder.request('List', {})).handles).to.deep.equal(['held']);
+      const { handles } = await eventually(async () => {
+        const list = await holder.request('List', {});
+        return list.handles.length === 1 ? list : undefined;
+      });
+      expect(handles).to.deep.equal(['held']);
 
       await holder.close();
       await eventually(async () => ((await warden.oci.engine.list()).length === 0 ? true : undefined));
@@ -206,6 +234,15 @@ describe('a Warden server', function () {
       await idle.close();
       await eventually(async () => ((await warden.oci.engine.list()).length === 0 ? true : undefined));
     });
+  });
+
+  it('counts grace times anew when it is started again', async () => {
+    const owner = await warden.open();
+    await owner.request('Create', { handle: 'short', graceTime: 1 });
+    await owner.request('Create', { handle: 'endless', graceTime: 4_294_967_295 });
+    await warden.restartServer();
+    await eventually(() => (warden.server.handles().length === 1 ? true : undefined));
+    expect(warden.server.handles()).to.deep.equal(['endless']);
   });
 
   describe('limits', () => {
@@ -288,6 +325,15 @@ describe('a Warden server', function () {
       await warden.request('Destroy', { handle: first });
       const { containerIp: next } = await warden.request('Info', { handle: await create() });
       expect(next).not.to.equal(containerIp);
+    });
+
+    it('says when no port is left', async () => {
+      const { size } = warden.oci.settings.portPool!;
+      const handle = await create();
+      const peer = await warden.open();
+      for (let count = 0; count <= size; count += 1) peer.send('NetIn', { handle });
+      for (let count = 0; count < size; count += 1) await peer.receive('NetIn');
+      expect(await refusal(peer.receive('NetIn'))).to.equal('no port available');
     });
 
     it('is opened by rules that make sense, and says what is wrong with others', async () => {

@@ -28,7 +28,7 @@ import { checkProcessSpec } from '../../oci/supervisor/process-spec.js';
 import { WardenError } from '../errors.js';
 import type { RequestFields, RequestName, Response } from '../protocol/messages.js';
 import { requestOnce } from './connection.js';
-import { jobScript, mergeEnvironments, preparationScript, quote } from './job-script.js';
+import { jobScript, mergeEnvironments, notFoundStatus, preparationScript, quote } from './job-script.js';
 import { RemoteProcess } from './remote-process.js';
 import {
   expectJob,
@@ -60,7 +60,6 @@ const outOfMemory: ContainerEvent = 'out of memory';
 const wardenStopGraceMs = 10_000;
 /** Input up to here goes with the script. */
 const longestInlineInput = 256 * 1024;
-const notFoundStatus = 127;
 /** How long a process that has ended can be joined for its output. */
 const retentionMs = 60_000;
 const exitReportPatienceMs = 2_000;
@@ -131,14 +130,11 @@ export class RemoteContainer implements Container {
   }
 
   streamIn({ path, user, tar }: { path: string; user?: string; tar: Readable }): Promise<void> {
-    return this.#use(() => this.#transfers.streamIn(path, wardenUser(user), tar));
+    return this.#use(async () => this.#transfers.streamIn(path, wardenUser(user), tar));
   }
 
   streamOut({ path, user }: { path: string; user?: string }): Promise<Readable> {
-    return this.#use(() => {
-      wardenUser(user);
-      return this.#transfers.streamOut(path);
-    });
+    return this.#use(async () => this.#transfers.streamOut(path, wardenUser(user)));
   }
 
   netIn(request: { hostPort?: number; containerPort?: number } = {}): Promise<PortMapping> {
@@ -278,7 +274,12 @@ export class RemoteContainer implements Container {
     });
     await this.#exitsReported(exitReportPatienceMs);
     await this.#request('Destroy', {});
-    this.letGo();
+    this.retire();
+  }
+
+  /** The container is gone; its processes hear from Warden how they ended. */
+  retire(): void {
+    this.#graceTimer.stop();
   }
 
   /** Gives up timers and connections; the container lives on. Idempotent. */

@@ -12,6 +12,8 @@ export interface JobScriptSpec {
   stdin: { bytes: Buffer } | { file: string } | undefined;
 }
 
+/** Exit status of a preparation that did not find the executable, as the shell's own. */
+export const notFoundStatus = 127;
 const shellName = /^[A-Za-z_][A-Za-z0-9_]*$/;
 /** Names that bash keeps for itself. */
 const readOnlyNames = new Set(['BASHOPTS', 'BASH_VERSINFO', 'EUID', 'PPID', 'SHELLOPTS', 'UID']);
@@ -55,17 +57,22 @@ export function preparationScript(options: {
 }): string {
   const { path, dir, user, env } = options;
   const searchPath = env.findLast((entry) => nameOf(entry) === 'PATH');
-  const directories = `d=${quote(dir ?? '')}; missing=(); while [ ! -e "$d" ]; do missing=("$d" "\${missing[@]}"); d=$(dirname "$d"); done`;
   return [
-    ...(dir === undefined
-      ? []
-      : [
-          `{ ${directories}; for d in "\${missing[@]}"; do mkdir -m 755 "$d" && chown ${quote(`${user}:`)} "$d" || exit 1; done; }`,
-          `cd ${quote(dir)} || exit 1`,
-        ]),
+    ...(dir === undefined ? [] : [directoryScript(dir, user), `cd ${quote(dir)} || exit 1`]),
     ...(searchPath === undefined ? [] : [`PATH=${quote(searchPath.slice('PATH='.length))}`]),
-    `type -P -- ${quote(path)} > /dev/null || exit 127`,
+    `type -P -- ${quote(path)} > /dev/null || exit ${notFoundStatus}`,
     '',
+  ].join('\n');
+}
+
+/** A script, to be run as root, that makes a directory and its missing parents for a user; what exists stays as it is. */
+export function directoryScript(dir: string, user: string): string {
+  return [
+    `d=${quote(dir)}; missing=()`,
+    `while [ ! -e "$d" ]; do missing=("$d" "\${missing[@]}"); d=$(dirname "$d"); done`,
+    `for d in "\${missing[@]}"; do`,
+    `  mkdir -m 755 -- "$d" && chown ${quote(`${user}:`)} "$d" || exit 1`,
+    'done',
   ].join('\n');
 }
 

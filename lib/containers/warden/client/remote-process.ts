@@ -70,7 +70,7 @@ export class RemoteProcess {
     };
   }
 
-  /** Lets go of it; the process lives on. Idempotent. */
+  /** Lets go of it; the process lives on, and who waits for it goes on waiting. Idempotent. */
   release(): void {
     this.#abort.abort();
     this.#connection?.close();
@@ -78,26 +78,33 @@ export class RemoteProcess {
 
   async #follow(): Promise<number> {
     const given: Record<OutputName, number> = { stdout: 0, stderr: 0 };
-    try {
-      for (;;) {
-        try {
-          const result = await this.#fetch(given);
-          await this.#options.beforeExit(result);
-          return result.exitStatus;
-        } catch (error) {
-          // A server that is started again still has the job.
-          if (!(error instanceof ConnectionLostError) || this.#abort.signal.aborted) throw error;
-          await sleep(reconnectPauseMs, undefined, { signal: this.#abort.signal });
+    for (;;) {
+      try {
+        const result = await this.#fetch(given);
+        await this.#options.beforeExit(result);
+        this.#end();
+        return result.exitStatus;
+      } catch (error) {
+        // The process goes on without us: nothing can be said of its end, now or later.
+        if (this.#abort.signal.aborted) return new Promise<number>(() => {});
+        if (!(error instanceof ConnectionLostError)) {
+          this.#end();
+          throw error;
         }
+        // A server that is started again still has the job.
+        await sleep(reconnectPauseMs);
       }
-    } finally {
-      this.#hasEnded = true;
-      this.#buffer.complete();
     }
+  }
+
+  #end(): void {
+    this.#hasEnded = true;
+    this.#buffer.complete();
   }
 
   async #fetch(given: Record<OutputName, number>): Promise<{ exitStatus: number; info?: Response<'Info'> }> {
     const { socketPath, handle, jobId, discardOutput } = this.#options;
+    if (this.#abort.signal.aborted) throw new ConnectionLostError('nobody follows the process any more');
     const connection = await WardenConnection.open(socketPath);
     this.#connection = connection;
     try {

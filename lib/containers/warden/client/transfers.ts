@@ -5,7 +5,8 @@ import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { packDirectory, packEntry, unpack } from '../tree-archive.js';
 import { requestOnce } from './connection.js';
-import { quote } from './job-script.js';
+import { directoryScript, quote } from './job-script.js';
+import type { WardenUser } from './requests.js';
 
 export interface TransfersOptions {
   socketPath: string;
@@ -16,6 +17,9 @@ export interface TransfersOptions {
   runAsRoot: (script: string) => Promise<void>;
 }
 
+/** What paths without a leading slash are relative to. */
+const homes: Record<WardenUser, string> = { root: '/root', vcap: '/home/vcap' };
+
 /** Streams into and out of a container by Warden's copies, through private directories on the host. */
 export class Transfers {
   readonly #options: TransfersOptions;
@@ -25,31 +29,35 @@ export class Transfers {
   }
 
   /** Extracts an archive at `path`; everything belongs to vcap or root. */
-  async streamIn(path: string, user: 'root' | 'vcap', tar: Readable): Promise<void> {
+  async streamIn(path: string, user: WardenUser, tar: Readable): Promise<void> {
     // The sender may break off before anybody looks; unpacking will see it.
     tar.on('error', () => {});
     await this.#withScratch(async (directory) => {
       const content = join(directory, 'content');
       await mkdir(content, { mode: 0o755 });
       await unpack(tar, async () => ({ directory: content }));
-      if (user === 'vcap') return this.#copyIn(`${content}/`, path);
+      const destination = posix.resolve(homes[user], path);
+      // Warden's rsync makes the last component at most.
+      await this.#options.runAsRoot(directoryScript(destination, user));
+      if (user === 'vcap') return this.#copyIn(`${content}/`, destination);
       // Warden gives everything to vcap: what is for root takes a detour.
       const detour = `/tmp/.isthmus-${randomUUID()}`;
       await this.#copyIn(`${content}/`, detour);
-      const [from, to] = [quote(detour), quote(path)];
+      const [from, to] = [quote(detour), quote(destination)];
       await this.#options.runAsRoot(
-        `chown -hR root:root ${from} && mkdir -p ${to} && cp -a ${from}/. ${to}/; status=$?; rm -rf ${from}; exit $status`,
+        `chown -hR root:root ${from} && cp -a ${from}/. ${to}/; status=$?; rm -rf ${from}; exit $status`,
       );
     });
   }
 
   /** @throws when the path does not exist */
-  async streamOut(path: string): Promise<Readable> {
+  async streamOut(path: string, user: WardenUser): Promise<Readable> {
     const directory = await this.#makeScratch();
     const remove = () => rm(directory, { recursive: true, force: true });
     try {
       const { socketPath, handle } = this.#options;
-      await requestOnce(socketPath, 'CopyOut', { handle, srcPath: path, dstPath: `${directory}/` });
+      const srcPath = posix.isAbsolute(path) ? path : posix.join(homes[user], path);
+      await requestOnce(socketPath, 'CopyOut', { handle, srcPath, dstPath: `${directory}/` });
       const archive = await this.#pack(directory, path);
       archive.on('close', () => void remove().catch(() => {}));
       return archive;

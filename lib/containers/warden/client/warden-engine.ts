@@ -195,7 +195,7 @@ export class WardenEngine implements ContainerEngine {
   }
 
   async #forget(handle: string): Promise<void> {
-    this.#containers.get(handle)?.letGo();
+    this.#containers.get(handle)?.retire();
     this.#containers.delete(handle);
     if (this.#state?.containers.delete(handle)) await this.#state.save();
   }

@@ -19,6 +19,8 @@ class ConnectionClosedError extends Error {}
 
 /** Requests that only wait: they are given up when the client goes or the server drains. */
 const waitingRequests = new Set<TypeName>(['Link', 'Run', 'Stream']);
+/** How long a client that must go may take to read what was written. */
+const flushPatienceMs = 5_000;
 /** From so many bytes of queued requests on, no more are read. */
 const longestQueueBytes = 256 * 1024;
 
@@ -77,8 +79,13 @@ export class Connection implements RequestPeer {
   /** Closes at once; what was written already is still sent. */
   destroy(): void {
     this.#giveUp();
-    if (this.#socket.writableLength === 0) this.#socket.destroy();
-    else this.#socket.destroySoon();
+    if (this.#socket.writableLength === 0) {
+      this.#socket.destroy();
+      return;
+    }
+    this.#socket.destroySoon();
+    const timer = setTimeout(() => this.#socket.destroy(), flushPatienceMs);
+    this.#socket.on('close', () => clearTimeout(timer));
   }
 
   /** Cuts it, whatever waits to be sent. */

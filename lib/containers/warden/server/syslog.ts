@@ -12,6 +12,7 @@ const longestBacklogBytes = 1024 * 1024;
  */
 export class SyslogForwarder {
   readonly #children: Partial<Record<OutputName, ChildProcess>> = {};
+  #isClosed = false;
   readonly #options: { socketPath: string; logTag: string; logger: Logger };
 
   constructor(options: { socketPath: string; logTag: string; logger: Logger }) {
@@ -19,6 +20,7 @@ export class SyslogForwarder {
   }
 
   append(name: OutputName, chunk: Buffer): void {
+    if (this.#isClosed) return;
     this.#children[name] ??= this.#start(name);
     const { stdin } = this.#children[name];
     if (stdin?.writable && stdin.writableLength < longestBacklogBytes) stdin.write(chunk);
@@ -26,6 +28,7 @@ export class SyslogForwarder {
 
   /** The last lines are sent, then the children end. Idempotent. */
   close(): void {
+    this.#isClosed = true;
     for (const child of Object.values(this.#children)) child.stdin?.end();
   }
 

@@ -211,16 +211,23 @@ export class WardenServer implements RequestServer {
   async #recover(): Promise<void> {
     const containers = await this.#options.engine.list({ [ownProperty.name]: ownProperty.value });
     await Promise.all(
-      containers.map(async (container) => {
-        const { properties, state } = await container.info();
-        const record = parseRecord(properties[recordProperty]);
-        this.#lastJobId = Math.max(this.#lastJobId, record.lastJobId);
-        const adopted = this.#adopt(container, record, state);
-        this.#registry.add(adopted);
-        await adopted.adoptJobs();
-      }),
+      containers.map((container) =>
+        this.#takeUp(container).catch((error: unknown) => {
+          // One that cannot be understood must not keep the others from being served.
+          this.#logger.error('containers.warden.not-recovered', { id: container.handle, ...errorData(error) });
+        }),
+      ),
     );
     this.#logger.info('containers.warden.recovered', { count: containers.length });
+  }
+
+  async #takeUp(container: Container): Promise<void> {
+    const { properties, state } = await container.info();
+    const record = parseRecord(properties[recordProperty]);
+    this.#lastJobId = Math.max(this.#lastJobId, record.lastJobId);
+    const adopted = this.#adopt(container, record, state);
+    this.#registry.add(adopted);
+    await adopted.adoptJobs();
   }
 
   #accept(socket: Socket): void {
