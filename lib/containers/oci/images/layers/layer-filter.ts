@@ -1,5 +1,13 @@
 import { lstat } from 'node:fs/promises';
-import { encodeEntry, endOfArchive, entryTypes, paddingFor, TarError, type TarHeader } from '../tar/tar-format.js';
+import {
+  encodeEntry,
+  endOfArchive,
+  entryTypes,
+  noXattrs,
+  paddingFor,
+  TarError,
+  type TarHeader,
+} from '../tar/tar-format.js';
 import { readTar, showName, type TarEntry } from '../tar/tar-reader.js';
 import { type DirectoryAttributes, type LowerView, pathOf } from './lower-view.js';
 import { Packer } from './packer.js';
@@ -11,13 +19,13 @@ export interface LayerFilterOptions {
   ownerOnDisk: (id: number) => number;
   /** Directory of the image that the whole archive belongs under. @default its root */
   beneath?: string;
-  /** More entries than this are refused; what is known of directories is held in memory. @default 1000000 */
+  /** More entries than this are refused; what is known of directories is held in memory. @default 500000 */
   maximumEntries?: number;
 }
 
 type Directory = DirectoryAttributes & { xattrs: ReadonlyMap<string, string> };
 
-const defaultMaximumEntries = 1_000_000;
+const defaultMaximumEntries = 500_000;
 /** Leaves room for the path of the store, so that whatever was unpacked can also be removed. */
 const mostNameBytes = 3072;
 const mostTargetBytes = 4095;
@@ -129,7 +137,7 @@ export class LayerFilter {
     return this.#packOther(path, header, xattrs);
   }
 
-  #enter(path: string, { mode, uid, gid, mtime }: TarHeader, xattrs: Map<string, string>): void {
+  #enter(path: string, { mode, uid, gid, mtime }: TarHeader, xattrs: ReadonlyMap<string, string>): void {
     if (this.#links.has(path)) throw ambiguous(path);
     const { ownerOnDisk } = this.#options;
     const owners = { uid: ownerOnDisk(uid), gid: ownerOnDisk(gid) };
@@ -137,7 +145,7 @@ export class LayerFilter {
     this.#packDirectory(path, false);
   }
 
-  async #packOther(path: string, header: TarHeader, xattrs: Map<string, string>): Promise<boolean> {
+  async #packOther(path: string, header: TarHeader, xattrs: ReadonlyMap<string, string>): Promise<boolean> {
     const { type } = header;
     const { ownerOnDisk } = this.#options;
     // An empty directory would give way to a link, and what is said to lie in it would lie elsewhere. Tar makes links
@@ -234,7 +242,7 @@ export class LayerFilter {
     const { ownerOnDisk } = this.#options;
     const root = { uid: ownerOnDisk(unknownDirectory.uid), gid: ownerOnDisk(unknownDirectory.gid) };
     this.#count();
-    this.#directories.set(path, { ...(attributes ?? { ...unknownDirectory, ...root }), xattrs: new Map() });
+    this.#directories.set(path, { ...(attributes ?? { ...unknownDirectory, ...root }), xattrs: noXattrs });
     this.#packDirectory(path, false);
   }
 
@@ -266,7 +274,8 @@ function ambiguous(path: string): TarError {
   return new TarError(`${showName(path)}: is two things in the same layer`);
 }
 
-function harmless(xattrs: Map<string, string>): Map<string, string> {
+function harmless(xattrs: ReadonlyMap<string, string>): ReadonlyMap<string, string> {
+  if (xattrs.size === 0) return xattrs;
   const isHarmless = (name: string) =>
     name === 'security.capability' || (name.startsWith('user.') && !name.startsWith('user.overlay.'));
   return new Map([...xattrs].filter(([name]) => isHarmless(name)));

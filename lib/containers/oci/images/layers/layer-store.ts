@@ -10,6 +10,8 @@ import { treeUsage } from '../../volumes/tree-usage.js';
 import type { UnpackedLayer } from './layer-unpacking.js';
 import type { LowerLayer } from './lower-view.js';
 
+const removalRetries = 5;
+
 const recordSchema = z.object({
   version: z.literal(1),
   /** What the layer takes on the disk. */
@@ -61,7 +63,8 @@ export class LayerStore {
 
   /** Removes what a killed engine left unfinished, and takes note of what is there. */
   async start(): Promise<void> {
-    await rm(this.#unfinished, { recursive: true, force: true });
+    // A program of a killed engine may still be writing there, for a moment.
+    await rm(this.#unfinished, { recursive: true, force: true, maxRetries: removalRetries });
     // Images hold setuid programs and devices: nobody else may reach them.
     for (const directory of [this.#layers, this.#unfinished]) await mkdir(directory, { recursive: true, mode: 0o700 });
     for (const name of await readdir(this.#layers)) {

@@ -25,6 +25,8 @@ export interface RegistryAccess {
   signal: AbortSignal;
 }
 
+const removalRetries = 5;
+
 const recordSchema = z.object({
   version: z.literal(1),
   /** Lowest first. */
@@ -52,7 +54,8 @@ export class RegistryImages {
   }
 
   async start(): Promise<void> {
-    await rm(this.#downloads, { recursive: true, force: true });
+    // A program of a killed engine may still be writing there, for a moment.
+    await rm(this.#downloads, { recursive: true, force: true, maxRetries: removalRetries });
     for (const directory of [this.#records, this.#downloads]) await mkdir(directory, { recursive: true, mode: 0o700 });
   }
 
@@ -95,11 +98,19 @@ export class RegistryImages {
   }
 
   async #known(digest: string, hasLayer: HasLayer): Promise<ImageSource | undefined> {
-    const text = await readFile(this.#recordPath(digest), 'utf8').catch(() => undefined);
-    if (text === undefined) return undefined;
-    const { chainIds, env, annotations } = recordSchema.parse(JSON.parse(text));
-    if (!chainIds.every(hasLayer)) return undefined;
+    const record = await this.#read(digest);
+    if (!record?.chainIds.every(hasLayer)) return undefined;
+    const { chainIds, env, annotations } = record;
     return { layers: chainIds.map(unpackedBefore), env, annotations };
+  }
+
+  /** One that is missing or damaged is made anew. */
+  async #read(digest: string): Promise<z.infer<typeof recordSchema> | undefined> {
+    try {
+      return recordSchema.parse(JSON.parse(await readFile(this.#recordPath(digest), 'utf8')));
+    } catch {
+      return undefined;
+    }
   }
 
   async #remember(digest: string, { layers, env, annotations }: ImageSource): Promise<void> {
