@@ -148,6 +148,29 @@ describe('layers of images', () => {
       expect(again.bytes).to.equal(acquired[0]!.bytes).and.be.above(0);
     });
 
+    it('once each, when images that have some in common are asked for at the same time', async () => {
+      const common = await tarOf([{ name: 'common', content: 'x'.repeat(200_000) }]);
+      const uris = await Promise.all(
+        ['one', 'two', 'three'].map(async (name) => {
+          writeLayout(join(base, name), [common, await tarOf([{ name }])]);
+          return `oci://${join(base, name)}`;
+        }),
+      );
+      const acquired = await Promise.all(uris.map((uri) => images.acquire(uri)));
+      expect(stored()).to.have.length(4);
+      expect(new Set(acquired.map(({ lowerDirectories }) => lowerDirectories[1])).size).to.equal(1);
+    });
+
+    it('for the others even when one of those who wait gives up', async () => {
+      const uri = await layout([[{ name: 'a', content: 'a' }]]);
+      const abort = new AbortController();
+      const impatient = failureOf(images.acquire(uri, { signal: abort.signal }));
+      const patient = images.acquire(uri);
+      abort.abort(new Error('no more'));
+      expect(await impatient).to.have.property('message', 'no more');
+      expect(existsSync(join(top(await patient), 'a'))).to.equal(true);
+    });
+
     it('so that later ones hide, replace and empty what earlier ones have', async () => {
       const image = await acquire([
         [
