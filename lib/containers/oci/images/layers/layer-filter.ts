@@ -9,6 +9,7 @@ import {
   type TarHeader,
 } from '../tar/tar-format.js';
 import { readTar, showName, type TarEntry } from '../tar/tar-reader.js';
+import { capabilityOnDisk } from './file-capability.js';
 import { type DirectoryAttributes, type LowerView, pathOf } from './lower-view.js';
 import { Packer } from './packer.js';
 
@@ -141,7 +142,7 @@ export class LayerFilter {
     if (this.#links.has(path)) throw ambiguous(path);
     const { ownerOnDisk } = this.#options;
     const owners = { uid: ownerOnDisk(uid), gid: ownerOnDisk(gid) };
-    this.#directories.set(path, { mode, ...owners, mtime, xattrs: harmless(xattrs) });
+    this.#directories.set(path, { mode, ...owners, mtime, xattrs: harmless(xattrs, ownerOnDisk) });
     this.#packDirectory(path, false);
   }
 
@@ -154,7 +155,7 @@ export class LayerFilter {
     if (this.#links.has(path) && type !== entryTypes.symbolicLink) throw ambiguous(path);
     const packed = { ...header, name: path, uid: ownerOnDisk(header.uid), gid: ownerOnDisk(header.gid) };
     if (type === entryTypes.file) {
-      this.#packer.add(encodeEntry({ ...packed, linkName: '' }, harmless(xattrs)));
+      this.#packer.add(encodeEntry({ ...packed, linkName: '' }, harmless(xattrs, ownerOnDisk)));
       return true;
     }
     const bare = { ...packed, size: 0 };
@@ -168,7 +169,7 @@ export class LayerFilter {
       if (this.#links.has(target)) this.#links.add(path);
       this.#packer.add(encodeEntry({ ...bare, linkName: target }));
     } else if (([entryTypes.fifo, entryTypes.characterDevice, entryTypes.blockDevice] as string[]).includes(type)) {
-      this.#packer.add(encodeEntry({ ...bare, linkName: '' }, harmless(xattrs)));
+      this.#packer.add(encodeEntry({ ...bare, linkName: '' }, harmless(xattrs, ownerOnDisk)));
     } else {
       throw new TarError(`${showName(header.name)}: entries of type ${showName(type)} cannot be unpacked`);
     }
@@ -274,11 +275,18 @@ function ambiguous(path: string): TarError {
   return new TarError(`${showName(path)}: is two things in the same layer`);
 }
 
-function harmless(xattrs: ReadonlyMap<string, string>): ReadonlyMap<string, string> {
+function harmless(
+  xattrs: ReadonlyMap<string, string>,
+  ownerOnDisk: (id: number) => number,
+): ReadonlyMap<string, string> {
   if (xattrs.size === 0) return xattrs;
-  const isHarmless = (name: string) =>
-    name === 'security.capability' || (name.startsWith('user.') && !name.startsWith('user.overlay.'));
-  return new Map([...xattrs].filter(([name]) => isHarmless(name)));
+  const kept = new Map<string, string>();
+  for (const [name, value] of xattrs) {
+    const isOfUsers = name.startsWith('user.') && !name.startsWith('user.overlay.');
+    const wanted = name === 'security.capability' ? capabilityOnDisk(value, ownerOnDisk) : isOfUsers && value;
+    if (typeof wanted === 'string') kept.set(name, wanted);
+  }
+  return kept;
 }
 
 /** How overlayfs marks a name that the layers below have and this one has not. */
