@@ -54,6 +54,7 @@ export class LayerStore {
   readonly #references = new Map<string, number>();
   /** What is being unpacked or removed, by name. */
   readonly #busy = new Map<string, Promise<unknown>>();
+  #lastUse = 0;
 
   constructor(options: { directory: string; logger: Logger }) {
     this.#layers = join(options.directory, 'layers');
@@ -117,6 +118,7 @@ export class LayerStore {
     for (const name of names) this.#refer(name, 1);
   }
 
+  /** The names of an image come top first: what lies below others then counts as used last. */
   release(names: readonly string[]): void {
     for (const name of names) this.#refer(name, -1);
   }
@@ -142,8 +144,19 @@ export class LayerStore {
 
   #refer(name: string, change: 1 | -1): void {
     const count = (this.#references.get(name) ?? 0) + change;
-    if (count > 0) this.#references.set(name, count);
-    else this.#references.delete(name);
+    if (count > 0) {
+      this.#references.set(name, count);
+      return;
+    }
+    this.#references.delete(name);
+    const entry = this.#entries.get(name);
+    if (entry) entry.usedAt = this.#nextUse();
+  }
+
+  /** The time, and later than every use before. */
+  #nextUse(): number {
+    this.#lastUse = Math.max(Date.now(), this.#lastUse + 1);
+    return this.#lastUse;
   }
 
   async #whileBusy<Result>(name: string, work: () => Promise<Result>): Promise<Result> {
@@ -172,7 +185,7 @@ export class LayerStore {
       await writeFileAtomically(join(temporary, 'layer.json'), JSON.stringify(record));
       await rename(temporary, join(this.#layers, name));
       await syncDirectory(this.#layers);
-      const entry = this.#entry(name, record, Date.now());
+      const entry = this.#entry(name, record, this.#nextUse());
       this.#entries.set(name, entry);
       this.#logger.info('containers.images.layer-unpacked', { layer: name, bytes, origin });
       return entry;
@@ -205,7 +218,7 @@ export class LayerStore {
   }
 
   async #touch(entry: Entry): Promise<void> {
-    entry.usedAt = Date.now();
+    entry.usedAt = this.#nextUse();
     const now = new Date(entry.usedAt);
     await utimes(join(this.#layers, entry.name, 'layer.json'), now, now);
   }

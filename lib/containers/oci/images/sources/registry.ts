@@ -3,6 +3,7 @@ import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { writeFileAtomically } from '../../../../files/atomic-write.js';
+import { errorData, type Logger } from '../../../../logging/logger.js';
 import { ImageError } from '../../../errors.js';
 import type { RegistryReference } from '../image-reference.js';
 import { type ImageSource, type SourceLayer, sha256 } from './image-source.js';
@@ -14,6 +15,7 @@ export interface RegistryImagesOptions {
   directory: string;
   /** Registries (`host` or `host:port`) that may be spoken to without TLS. */
   insecureRegistries: readonly string[];
+  logger: Logger;
 }
 
 /** Whether a layer is unpacked already. */
@@ -82,10 +84,10 @@ export class RegistryImages {
       const pinned: RegistryReference = { ...reference, version: `@sha256:${digest}` };
       const image = await readLayout(await downloadImage({ ...request, reference: pinned }));
       const result = await work(image);
-      await this.#remember(digest, image);
+      await this.#attempt('remember', () => this.#remember(digest, image));
       return result;
     } finally {
-      await rm(scratch, { recursive: true, force: true });
+      await this.#attempt('clear', () => rm(scratch, { recursive: true, force: true }));
     }
   }
 
@@ -94,6 +96,15 @@ export class RegistryImages {
     for (const name of await readdir(this.#records)) {
       const digest = name.replace(/\.json$/, '');
       if (!(await this.#known(digest, hasLayer))) await rm(join(this.#records, name), { force: true });
+    }
+  }
+
+  /** An image that is there is given, whatever becomes of what only spares work later. */
+  async #attempt(what: string, work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      this.#options.logger.warn(`containers.images.${what}-failed`, errorData(error));
     }
   }
 
