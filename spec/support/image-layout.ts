@@ -33,7 +33,7 @@ export interface LayoutOptions {
   /** Makes a blob of a layer. @default gzip */
   compress?: (layer: Buffer) => Buffer;
   /** Changes documents before they are written. */
-  tamper?: { manifest?: (manifest: Manifest) => void; config?: (config: ImageConfig) => void };
+  tamper?: { manifest?: (manifest: Manifest) => unknown; config?: (config: ImageConfig) => unknown };
 }
 
 interface Descriptor {

@@ -55,7 +55,7 @@ class ImageStore implements Images {
     this.#options = options;
     this.#logger = logger;
     this.#store = new LayerStore({ directory, logger });
-    this.#registryImages = new RegistryImages({ directory, insecureRegistries });
+    this.#registryImages = new RegistryImages({ directory, insecureRegistries, logger });
   }
 
   async start(): Promise<void> {

@@ -7,10 +7,11 @@ const batch = 64;
 
 /**
  * Counts what lies beneath a directory, as `du` does, without a process. For layers without a limit only: it visits
- * every file. What vanishes meanwhile is passed over.
+ * every file. A file with several names counts once. What vanishes meanwhile is passed over.
  */
 export async function treeUsage(directory: string): Promise<DiskUsage> {
   const usage: DiskUsage = { bytesUsed: 0, inodesUsed: 0 };
+  const linked = new Set<number>();
   const pending = [directory];
   for (let current = pending.pop(); current !== undefined; current = pending.pop()) {
     const parent = current;
@@ -19,7 +20,8 @@ export async function treeUsage(directory: string): Promise<DiskUsage> {
       const some = entries.slice(start, start + batch);
       const statuses = await Promise.all(some.map((entry) => lstat(join(parent, entry.name)).catch(() => undefined)));
       for (const status of statuses) {
-        if (!status) continue;
+        if (!status || linked.has(status.ino)) continue;
+        if (status.nlink > 1 && !status.isDirectory()) linked.add(status.ino);
         usage.inodesUsed += 1;
         usage.bytesUsed += status.blocks * 512;
       }

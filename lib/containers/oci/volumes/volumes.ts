@@ -122,7 +122,12 @@ class OverlayVolumes implements Volumes {
     if (volume.driver === 'raw') return status !== undefined;
     // A path that is no mount any more shows the file system that the volumes lie on.
     if (status?.type !== overlayType) return false;
-    this.#options.layers.retain(volume.layers);
+    try {
+      this.#options.layers.retain(volume.layers);
+    } catch (error) {
+      this.#logger.warn('a volume has lost its image', { directory: volume.volumeDirectory, ...errorData(error) });
+      return false;
+    }
     this.#known.set(volume.volumeDirectory, volume.layers);
     return true;
   }

@@ -79,6 +79,58 @@ describe('containers made from images', function () {
     expect((await container.metrics()).imageBytes).to.be.within(1.9 * MiB, 2.5 * MiB);
   });
 
+  it('run programs with the capabilities of their files, and cannot use devices that an image brings', async () => {
+    const tar = join(base, 'special.tar');
+    // cap_net_raw=ep as the kernel keeps it.
+    const capability = '\x01\0\0\x02\0\x20\0\0\0\0\0\0\0\0\0\0\0\0\0\0';
+    const special = await busyboxLayer(
+      {
+        name: 'special/cat',
+        content: readFileSync('/bin/busybox'),
+        mode: 0o755,
+        pax: { 'SCHILY.xattr.security.capability': capability },
+      },
+      { name: 'disk', type: 'block-device', devmajor: 7, devminor: 0, mode: 0o666 },
+    );
+    writeFileSync(tar, special);
+    const container = await create({ rootfs: tar });
+    const status = await output(container, '/special/cat /proc/self/status', 'alice');
+    expect(status).to.match(/^CapEff:\t0000000000002000$/m);
+    expect(await output(container, 'dd if=/disk bs=512 count=1 2>&1')).to.include('Operation not permitted');
+  });
+
+  it('are refused when a document of the layout is damaged, strange or a pipe, and never wait', async () => {
+    const zeros = `sha256:${'0'.repeat(64)}`;
+    for (const [name, tamper, message] of [
+      ['no-config', { manifest: (manifest) => Object.assign(manifest.config, { digest: zeros }) }, 'cannot be read'],
+      [
+        'short-config',
+        { manifest: (manifest) => Object.assign(manifest.config, { size: manifest.config.size - 1 }) },
+        'is not what its digest',
+      ],
+      [
+        'bad-digest',
+        { manifest: (manifest) => Object.assign(manifest.layers[0]!, { digest: '../../etc' }) },
+        'is no SHA-256 digest',
+      ],
+      [
+        'strange',
+        { manifest: (manifest) => Object.assign(manifest.layers[0]!, { mediaType: 'text/html' }) },
+        'text/html',
+      ],
+      ['count', { config: (config) => config.rootfs.diff_ids.pop() }, 'tells of 1 layers'],
+      ['env', { config: (config) => Object.assign(config.config, { Env: ['no equals'] }) }, 'config.Env.0'],
+    ] as [string, NonNullable<Parameters<typeof writeLayout>[2]>['tamper'] & object, string][]) {
+      const layout = await twoLayers(name, { tamper });
+      const failure = await failureOf(create({ rootfs: `oci://${layout}` }));
+      expect(failure).to.be.instanceOf(ImageError).with.property('message').that.includes(message);
+    }
+    const layout = await twoLayers('piped');
+    rmSync(join(layout, 'index.json'));
+    execFileSync('mkfifo', [join(layout, 'index.json')]);
+    expect(await failureOf(create({ rootfs: `oci://${layout}` }))).to.be.instanceOf(ImageError);
+  });
+
   it('are refused when a layout has several images and none is named, or not that one', async () => {
     const layout = await twoLayers('several', { tags: ['one'] });
     expect(await failureOf(create({ rootfs: `oci://${layout}:two` })))

@@ -31,6 +31,9 @@ const opaqueMarker = '.wh..wh..opq';
 /** cap_net_raw=ep as the kernel keeps it. */
 const capability = '\x01\0\0\x02\0\x20\0\0\0\0\0\0\0\0\0\0\0\0\0\0';
 
+/** The same for whom root of a container with a user namespace is outside. */
+const shiftedCapability = '\x01\0\0\x03\0\x20\0\0\0\0\0\0\0\0\0\0\0\0\0\0\xfe\xff\xff\xff';
+
 describe('layers of images', () => {
   let base: string;
   let store: string;
@@ -61,6 +64,7 @@ describe('layers of images', () => {
     execFileSync('getfattr', ['--no-dereference', '--only-values', '--name', name, path], { stdio: 'pipe' }).toString(
       'latin1',
     );
+  const capabilityOf = (path: string) => attribute(path, 'security.capability');
   const top = (image: Image) => image.lowerDirectories[0]!;
   /** Shows an image as a container sees it, while `look` looks. */
   const merged = (image: Image, look: (root: string) => void) => {
@@ -116,7 +120,7 @@ describe('layers of images', () => {
       expect(statSync(at('bin/su'))).to.include({ mode: 0o104755, nlink: 2, uid: 0 });
       expect(readlinkSync(at('bin/absolute'))).to.equal('/bin/su');
       expect(readlinkSync(at('bin/upwards'))).to.equal('../../../etc/passwd');
-      expect(attribute(at('bin/ping'), 'security.capability')).to.equal(capability);
+      expect(capabilityOf(at('bin/ping'))).to.equal(capability);
       expect(lstatSync(at('pipe')).isFIFO()).to.equal(true);
       expect(lstatSync(at('null'))).to.include({ rdev: 0x103, mode: 0o20666 });
       expect(readFileSync(at(long), 'utf8')).to.equal('deep');
@@ -146,6 +150,29 @@ describe('layers of images', () => {
       expect(again.identity).to.equal(acquired[0]!.identity);
       expect(stored().map((name) => statSync(join(store, 'layers', name, 'rootfs')).ino)).to.deep.equal(times);
       expect(again.bytes).to.equal(acquired[0]!.bytes).and.be.above(0);
+    });
+
+    it('once each, when images that have some in common are asked for at the same time', async () => {
+      const common = await tarOf([{ name: 'common', content: 'x'.repeat(200_000) }]);
+      const uris = await Promise.all(
+        ['one', 'two', 'three'].map(async (name) => {
+          writeLayout(join(base, name), [common, await tarOf([{ name }])]);
+          return `oci://${join(base, name)}`;
+        }),
+      );
+      const acquired = await Promise.all(uris.map((uri) => images.acquire(uri)));
+      expect(stored()).to.have.length(4);
+      expect(new Set(acquired.map(({ lowerDirectories }) => lowerDirectories[1])).size).to.equal(1);
+    });
+
+    it('for the others even when one of those who wait gives up', async () => {
+      const uri = await layout([[{ name: 'a', content: 'a' }]]);
+      const abort = new AbortController();
+      const impatient = failureOf(images.acquire(uri, { signal: abort.signal }));
+      const patient = images.acquire(uri);
+      abort.abort(new Error('no more'));
+      expect(await impatient).to.have.property('message', 'no more');
+      expect(existsSync(join(top(await patient), 'a'))).to.equal(true);
     });
 
     it('so that later ones hide, replace and empty what earlier ones have', async () => {
@@ -480,7 +507,7 @@ describe('layers of images', () => {
       const at = (name: string) => join(top(image), name);
       expect(statSync(at(''))).to.include({ uid: rootOutside, gid: rootOutside });
       expect(statSync(at('bin/su'))).to.include({ uid: rootOutside, nlink: 2, mode: 0o104755 });
-      expect(attribute(at('bin/su'), 'security.capability')).to.equal(capability);
+      expect(capabilityOf(at('bin/su'))).to.equal(shiftedCapability);
       expect(lstatSync(at('null'))).to.include({ rdev: 0x103, uid: rootOutside });
       expect(lstatSync(at('link'))).to.include({ uid: rootOutside });
       expect(readlinkSync(at('link'))).to.equal('/nowhere');

@@ -4,6 +4,7 @@ import {
   chownSync,
   closeSync,
   existsSync,
+  linkSync,
   mkdirSync,
   mkdtempSync,
   openSync,
@@ -51,7 +52,13 @@ describe('volumes of containers', () => {
       isRaw: false,
     };
   };
-  const layers = { retain: () => {}, release: () => {} };
+  const references: string[] = [];
+  const layers = {
+    retain: (names: readonly string[]) => void references.push(...names),
+    release: (names: readonly string[]) => {
+      for (const name of names) references.splice(references.indexOf(name), 1);
+    },
+  };
   const open = async (options: { spares?: number; driver?: 'loop-image' | 'none' } = {}): Promise<Volumes> => {
     const engine = createVolumes({ directory, layers, spares: 0, logger: silentLogger, ...options });
     engines.push(engine);
@@ -295,6 +302,43 @@ describe('volumes of containers', () => {
       .catch((error: NodeJS.ErrnoException) => error.code);
     expect(failure).to.equal('ENOENT');
     expect(await leftovers()).to.deep.equal(nothing);
+  });
+
+  it('are laid over hundreds of layers, the first of which is on top', async () => {
+    const lowerDirectories = Array.from({ length: 300 }, (_, number) => join(base, `layer-${number}`));
+    for (const [number, path] of lowerDirectories.entries()) {
+      mkdirSync(path);
+      writeFileSync(join(path, `file-${number}`), '');
+      writeFileSync(join(path, 'all'), String(number));
+    }
+    const lease = await create('app', { image: { ...imageOf(rootfs), lowerDirectories } });
+    expect(readdirSync(lease.mountPoint)).to.have.length(301);
+    expect(readFileSync(join(lease.mountPoint, 'all'), 'utf8')).to.equal('0');
+  });
+
+  it('keep the layers below them, spares as well, also in the hands of another engine', async () => {
+    const spared = await open({ spares: 1 });
+    const image = { ...imageOf(rootfs), layers: ['one', 'two'] };
+    const lease = await create('app', { image }, spared);
+    await eventually(() => references.length === 4 || undefined, { what: 'a spare' });
+    await spared.stop();
+    expect(references.sort()).to.deep.equal(['one', 'two']);
+    references.length = 0;
+    const next = await open();
+    expect(await next.adopt(JSON.parse(JSON.stringify(lease)))).to.equal(true);
+    expect(references.sort()).to.deep.equal(['one', 'two']);
+    await next.release(lease);
+    await next.release(lease);
+    expect(references).to.deep.equal([]);
+  });
+
+  it('tell what their image takes, as it was recorded or else as it is counted', async () => {
+    writeFileSync(join(rootfs, 'big'), Buffer.alloc(MiB, 1));
+    linkSync(join(rootfs, 'big'), join(rootfs, 'same'));
+    const counted = await create('counted');
+    expect(await volumes.imageBytes(counted)).to.be.within(MiB, 1.1 * MiB);
+    const recorded = await create('recorded', { image: { ...imageOf(rootfs), bytes: 12_345 } });
+    expect(await volumes.imageBytes(JSON.parse(JSON.stringify(recorded)))).to.equal(12_345);
   });
 
   it('accept any name of an image', async () => {

@@ -1,6 +1,15 @@
 import { lstat } from 'node:fs/promises';
-import { encodeEntry, endOfArchive, entryTypes, paddingFor, TarError, type TarHeader } from '../tar/tar-format.js';
+import {
+  encodeEntry,
+  endOfArchive,
+  entryTypes,
+  noXattrs,
+  paddingFor,
+  TarError,
+  type TarHeader,
+} from '../tar/tar-format.js';
 import { readTar, showName, type TarEntry } from '../tar/tar-reader.js';
+import { capabilityOnDisk } from './file-capability.js';
 import { type DirectoryAttributes, type LowerView, pathOf } from './lower-view.js';
 import { Packer } from './packer.js';
 
@@ -11,13 +20,13 @@ export interface LayerFilterOptions {
   ownerOnDisk: (id: number) => number;
   /** Directory of the image that the whole archive belongs under. @default its root */
   beneath?: string;
-  /** More entries than this are refused; what is known of directories is held in memory. @default 1000000 */
+  /** More entries than this are refused; what is known of directories is held in memory. @default 500000 */
   maximumEntries?: number;
 }
 
 type Directory = DirectoryAttributes & { xattrs: ReadonlyMap<string, string> };
 
-const defaultMaximumEntries = 1_000_000;
+const defaultMaximumEntries = 500_000;
 /** Leaves room for the path of the store, so that whatever was unpacked can also be removed. */
 const mostNameBytes = 3072;
 const mostTargetBytes = 4095;
@@ -129,15 +138,15 @@ export class LayerFilter {
     return this.#packOther(path, header, xattrs);
   }
 
-  #enter(path: string, { mode, uid, gid, mtime }: TarHeader, xattrs: Map<string, string>): void {
+  #enter(path: string, { mode, uid, gid, mtime }: TarHeader, xattrs: ReadonlyMap<string, string>): void {
     if (this.#links.has(path)) throw ambiguous(path);
     const { ownerOnDisk } = this.#options;
     const owners = { uid: ownerOnDisk(uid), gid: ownerOnDisk(gid) };
-    this.#directories.set(path, { mode, ...owners, mtime, xattrs: harmless(xattrs) });
+    this.#directories.set(path, { mode, ...owners, mtime, xattrs: harmless(xattrs, ownerOnDisk) });
     this.#packDirectory(path, false);
   }
 
-  async #packOther(path: string, header: TarHeader, xattrs: Map<string, string>): Promise<boolean> {
+  async #packOther(path: string, header: TarHeader, xattrs: ReadonlyMap<string, string>): Promise<boolean> {
     const { type } = header;
     const { ownerOnDisk } = this.#options;
     // An empty directory would give way to a link, and what is said to lie in it would lie elsewhere. Tar makes links
@@ -146,7 +155,7 @@ export class LayerFilter {
     if (this.#links.has(path) && type !== entryTypes.symbolicLink) throw ambiguous(path);
     const packed = { ...header, name: path, uid: ownerOnDisk(header.uid), gid: ownerOnDisk(header.gid) };
     if (type === entryTypes.file) {
-      this.#packer.add(encodeEntry({ ...packed, linkName: '' }, harmless(xattrs)));
+      this.#packer.add(encodeEntry({ ...packed, linkName: '' }, harmless(xattrs, ownerOnDisk)));
       return true;
     }
     const bare = { ...packed, size: 0 };
@@ -160,7 +169,7 @@ export class LayerFilter {
       if (this.#links.has(target)) this.#links.add(path);
       this.#packer.add(encodeEntry({ ...bare, linkName: target }));
     } else if (([entryTypes.fifo, entryTypes.characterDevice, entryTypes.blockDevice] as string[]).includes(type)) {
-      this.#packer.add(encodeEntry({ ...bare, linkName: '' }, harmless(xattrs)));
+      this.#packer.add(encodeEntry({ ...bare, linkName: '' }, harmless(xattrs, ownerOnDisk)));
     } else {
       throw new TarError(`${showName(header.name)}: entries of type ${showName(type)} cannot be unpacked`);
     }
@@ -234,7 +243,7 @@ export class LayerFilter {
     const { ownerOnDisk } = this.#options;
     const root = { uid: ownerOnDisk(unknownDirectory.uid), gid: ownerOnDisk(unknownDirectory.gid) };
     this.#count();
-    this.#directories.set(path, { ...(attributes ?? { ...unknownDirectory, ...root }), xattrs: new Map() });
+    this.#directories.set(path, { ...(attributes ?? { ...unknownDirectory, ...root }), xattrs: noXattrs });
     this.#packDirectory(path, false);
   }
 
@@ -266,10 +275,18 @@ function ambiguous(path: string): TarError {
   return new TarError(`${showName(path)}: is two things in the same layer`);
 }
 
-function harmless(xattrs: Map<string, string>): Map<string, string> {
-  const isHarmless = (name: string) =>
-    name === 'security.capability' || (name.startsWith('user.') && !name.startsWith('user.overlay.'));
-  return new Map([...xattrs].filter(([name]) => isHarmless(name)));
+function harmless(
+  xattrs: ReadonlyMap<string, string>,
+  ownerOnDisk: (id: number) => number,
+): ReadonlyMap<string, string> {
+  if (xattrs.size === 0) return xattrs;
+  const kept = new Map<string, string>();
+  for (const [name, value] of xattrs) {
+    const isOfUsers = name.startsWith('user.') && !name.startsWith('user.overlay.');
+    const wanted = name === 'security.capability' ? capabilityOnDisk(value, ownerOnDisk) : isOfUsers && value;
+    if (typeof wanted === 'string') kept.set(name, wanted);
+  }
+  return kept;
 }
 
 /** How overlayfs marks a name that the layers below have and this one has not. */

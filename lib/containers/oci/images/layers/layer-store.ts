@@ -10,6 +10,8 @@ import { treeUsage } from '../../volumes/tree-usage.js';
 import type { UnpackedLayer } from './layer-unpacking.js';
 import type { LowerLayer } from './lower-view.js';
 
+const removalRetries = 5;
+
 const recordSchema = z.object({
   version: z.literal(1),
   /** What the layer takes on the disk. */
@@ -52,6 +54,7 @@ export class LayerStore {
   readonly #references = new Map<string, number>();
   /** What is being unpacked or removed, by name. */
   readonly #busy = new Map<string, Promise<unknown>>();
+  #lastUse = 0;
 
   constructor(options: { directory: string; logger: Logger }) {
     this.#layers = join(options.directory, 'layers');
@@ -61,7 +64,8 @@ export class LayerStore {
 
   /** Removes what a killed engine left unfinished, and takes note of what is there. */
   async start(): Promise<void> {
-    await rm(this.#unfinished, { recursive: true, force: true });
+    // A program of a killed engine may still be writing there, for a moment.
+    await rm(this.#unfinished, { recursive: true, force: true, maxRetries: removalRetries });
     // Images hold setuid programs and devices: nobody else may reach them.
     for (const directory of [this.#layers, this.#unfinished]) await mkdir(directory, { recursive: true, mode: 0o700 });
     for (const name of await readdir(this.#layers)) {
@@ -114,6 +118,7 @@ export class LayerStore {
     for (const name of names) this.#refer(name, 1);
   }
 
+  /** The names of an image come top first: what lies below others then counts as used last. */
   release(names: readonly string[]): void {
     for (const name of names) this.#refer(name, -1);
   }
@@ -139,8 +144,19 @@ export class LayerStore {
 
   #refer(name: string, change: 1 | -1): void {
     const count = (this.#references.get(name) ?? 0) + change;
-    if (count > 0) this.#references.set(name, count);
-    else this.#references.delete(name);
+    if (count > 0) {
+      this.#references.set(name, count);
+      return;
+    }
+    this.#references.delete(name);
+    const entry = this.#entries.get(name);
+    if (entry) entry.usedAt = this.#nextUse();
+  }
+
+  /** The time, and later than every use before. */
+  #nextUse(): number {
+    this.#lastUse = Math.max(Date.now(), this.#lastUse + 1);
+    return this.#lastUse;
   }
 
   async #whileBusy<Result>(name: string, work: () => Promise<Result>): Promise<Result> {
@@ -169,7 +185,7 @@ export class LayerStore {
       await writeFileAtomically(join(temporary, 'layer.json'), JSON.stringify(record));
       await rename(temporary, join(this.#layers, name));
       await syncDirectory(this.#layers);
-      const entry = this.#entry(name, record, Date.now());
+      const entry = this.#entry(name, record, this.#nextUse());
       this.#entries.set(name, entry);
       this.#logger.info('containers.images.layer-unpacked', { layer: name, bytes, origin });
       return entry;
@@ -202,7 +218,7 @@ export class LayerStore {
   }
 
   async #touch(entry: Entry): Promise<void> {
-    entry.usedAt = Date.now();
+    entry.usedAt = this.#nextUse();
     const now = new Date(entry.usedAt);
     await utimes(join(this.#layers, entry.name, 'layer.json'), now, now);
   }

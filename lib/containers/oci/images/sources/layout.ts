@@ -1,5 +1,5 @@
-import { createReadStream } from 'node:fs';
-import { open, readFile } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { z } from 'zod';
 import { ImageError } from '../../../errors.js';
@@ -40,7 +40,7 @@ class Layout {
 
   async manifest(tag: string | undefined): Promise<Manifest> {
     const path = join(this.directory, 'index.json');
-    const content = await readFile(path).catch((cause: unknown) => {
+    const content = await readAtMost(path, mostDocumentBytes).catch((cause: unknown) => {
       throw new ImageError(`${this.directory} is no OCI image layout: it has no readable index.json`, { cause });
     });
     const index = this.parse(indexSchema, content, 'index.json');
@@ -130,12 +130,10 @@ class Layout {
   }
 
   async *openBlob(descriptor: Descriptor): AsyncGenerator<Buffer> {
-    try {
-      yield* createReadStream(this.blobPath(descriptor)) as AsyncIterable<Buffer>;
-    } catch (error) {
-      const isMissing = (error as NodeJS.ErrnoException).code === 'ENOENT';
-      throw isMissing ? new ImageError('its blob is missing', { cause: error }) : error;
-    }
+    const file = await openFile(this.blobPath(descriptor)).catch((cause: unknown) => {
+      throw new ImageError('its blob is missing', { cause });
+    });
+    yield* file.createReadStream() as AsyncIterable<Buffer>;
   }
 
   blobPath(descriptor: Descriptor): string {
@@ -147,8 +145,16 @@ class Layout {
   }
 }
 
+/** Opens a regular file; nobody waits for the other end of a pipe. */
+async function openFile(path: string): Promise<FileHandle> {
+  const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  if ((await file.stat()).isFile()) return file;
+  await file.close();
+  throw new Error(`${path} is no regular file`);
+}
+
 async function readAtMost(path: string, limit: number): Promise<Buffer> {
-  const file = await open(path, 'r');
+  const file = await openFile(path);
   try {
     const { size } = await file.stat();
     if (size > limit) throw new RangeError(`${path} has more than ${limit} bytes`);

@@ -3,6 +3,7 @@ import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { writeFileAtomically } from '../../../../files/atomic-write.js';
+import { errorData, type Logger } from '../../../../logging/logger.js';
 import { ImageError } from '../../../errors.js';
 import type { RegistryReference } from '../image-reference.js';
 import { type ImageSource, type SourceLayer, sha256 } from './image-source.js';
@@ -14,6 +15,7 @@ export interface RegistryImagesOptions {
   directory: string;
   /** Registries (`host` or `host:port`) that may be spoken to without TLS. */
   insecureRegistries: readonly string[];
+  logger: Logger;
 }
 
 /** Whether a layer is unpacked already. */
@@ -24,6 +26,8 @@ export interface RegistryAccess {
   hasLayer: HasLayer;
   signal: AbortSignal;
 }
+
+const removalRetries = 5;
 
 const recordSchema = z.object({
   version: z.literal(1),
@@ -52,7 +56,8 @@ export class RegistryImages {
   }
 
   async start(): Promise<void> {
-    await rm(this.#downloads, { recursive: true, force: true });
+    // A program of a killed engine may still be writing there, for a moment.
+    await rm(this.#downloads, { recursive: true, force: true, maxRetries: removalRetries });
     for (const directory of [this.#records, this.#downloads]) await mkdir(directory, { recursive: true, mode: 0o700 });
   }
 
@@ -79,10 +84,10 @@ export class RegistryImages {
       const pinned: RegistryReference = { ...reference, version: `@sha256:${digest}` };
       const image = await readLayout(await downloadImage({ ...request, reference: pinned }));
       const result = await work(image);
-      await this.#remember(digest, image);
+      await this.#attempt('remember', () => this.#remember(digest, image));
       return result;
     } finally {
-      await rm(scratch, { recursive: true, force: true });
+      await this.#attempt('clear', () => rm(scratch, { recursive: true, force: true }));
     }
   }
 
@@ -94,12 +99,29 @@ export class RegistryImages {
     }
   }
 
+  /** An image that is there is given, whatever becomes of what only spares work later. */
+  async #attempt(what: string, work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      this.#options.logger.warn(`containers.images.${what}-failed`, errorData(error));
+    }
+  }
+
   async #known(digest: string, hasLayer: HasLayer): Promise<ImageSource | undefined> {
-    const text = await readFile(this.#recordPath(digest), 'utf8').catch(() => undefined);
-    if (text === undefined) return undefined;
-    const { chainIds, env, annotations } = recordSchema.parse(JSON.parse(text));
-    if (!chainIds.every(hasLayer)) return undefined;
+    const record = await this.#read(digest);
+    if (!record?.chainIds.every(hasLayer)) return undefined;
+    const { chainIds, env, annotations } = record;
     return { layers: chainIds.map(unpackedBefore), env, annotations };
+  }
+
+  /** One that is missing or damaged is made anew. */
+  async #read(digest: string): Promise<z.infer<typeof recordSchema> | undefined> {
+    try {
+      return recordSchema.parse(JSON.parse(await readFile(this.#recordPath(digest), 'utf8')));
+    } catch {
+      return undefined;
+    }
   }
 
   async #remember(digest: string, { layers, env, annotations }: ImageSource): Promise<void> {

@@ -92,7 +92,7 @@ export function decodeHeader(block: Buffer): TarHeader | undefined {
 }
 
 /** An entry's blocks up to its content: the header, and before it what does not fit in there. */
-export function encodeEntry(header: TarHeader, xattrs: ReadonlyMap<string, string> = new Map()): Buffer {
+export function encodeEntry(header: TarHeader, xattrs: ReadonlyMap<string, string> = noXattrs): Buffer {
   const parts: Buffer[] = [];
   if (xattrs.size > 0) {
     const records = [...xattrs].map(([name, value]) => encodePaxRecord(`${xattrPrefix}${name}`, value));
@@ -100,9 +100,12 @@ export function encodeEntry(header: TarHeader, xattrs: ReadonlyMap<string, strin
   }
   if (header.linkName.length > mostShortNameBytes) parts.push(encodeLong(extensionTypes.longLink, header.linkName));
   if (header.name.length > mostShortNameBytes) parts.push(encodeLong(extensionTypes.longName, header.name));
-  parts.push(encodeHeader(header));
-  return Buffer.concat(parts);
+  if (parts.length === 0) return encodeHeader(header);
+  return Buffer.concat([...parts, encodeHeader(header)]);
 }
+
+/** What most entries have. */
+export const noXattrs: ReadonlyMap<string, string> = new Map();
 
 /** What ends an archive. */
 export const endOfArchive = Buffer.alloc(2 * blockBytes);
@@ -156,7 +159,8 @@ export function applyPax(header: TarHeader, records: ReadonlyMap<string, string>
 }
 
 /** Extended attributes among the records, by their own names. */
-export function xattrsIn(records: ReadonlyMap<string, string>): Map<string, string> {
+export function xattrsIn(records: ReadonlyMap<string, string>): ReadonlyMap<string, string> {
+  if (records.size === 0) return noXattrs;
   const found = [...records].filter(([key]) => key.startsWith(xattrPrefix));
   return new Map(found.map(([key, value]) => [key.slice(xattrPrefix.length), value]));
 }
@@ -199,7 +203,8 @@ function encodeExtension(type: string, name: string, content: Buffer): Buffer {
 }
 
 function encodeHeader(header: TarHeader): Buffer {
-  const block = Buffer.alloc(blockBytes);
+  // From a pool: there are as many as there are files.
+  const block = Buffer.allocUnsafe(blockBytes).fill(0);
   block.write(header.name.slice(0, mostShortNameBytes), fields.name[0], 'latin1');
   for (const field of ['mode', 'uid', 'gid', 'size', 'mtime', 'deviceMajor', 'deviceMinor'] as const) {
     writeNumber(block, field, header[field]);

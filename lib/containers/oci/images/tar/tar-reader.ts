@@ -6,6 +6,7 @@ import {
   decodePax,
   extensionTypes,
   isSparse,
+  noXattrs,
   paddingFor,
   TarError,
   type TarHeader,
@@ -16,7 +17,7 @@ import {
 export interface TarEntry {
   header: TarHeader;
   /** Extended attributes by name; values are bytes, one character each. */
-  xattrs: Map<string, string>;
+  xattrs: ReadonlyMap<string, string>;
   /** The content, which must be read to its end or not at all before the next entry is asked for. */
   content: () => AsyncIterable<Buffer>;
 }
@@ -47,6 +48,7 @@ export async function* readTar(source: AsyncIterable<Buffer>): AsyncGenerator<Ta
         return reader.pieces(size);
       };
       yield { ...entry, content };
+      if (size === 0) continue;
       if (!isRead) for await (const _ of reader.pieces(size));
       await reader.read(paddingFor(size));
     }
@@ -69,7 +71,7 @@ function isExtension(type: string): boolean {
 
 /** What is known about the next entry before its own header comes. */
 class Extensions {
-  #records = new Map<string, string>();
+  #records: ReadonlyMap<string, string> = noXattrs;
   #longName: string | undefined;
   #longLink: string | undefined;
 
@@ -88,8 +90,9 @@ class Extensions {
       name: this.#longName ?? header.name,
       linkName: this.#longLink ?? header.linkName,
     };
-    if (isSparse(this.#records)) throw new TarError(`${showName(named.name)}: sparse files cannot be unpacked`);
-    return { header: applyPax(named, this.#records), xattrs: xattrsIn(this.#records) };
+    const applied = applyPax(named, this.#records);
+    if (isSparse(this.#records)) throw new TarError(`${showName(applied.name)}: sparse files cannot be unpacked`);
+    return { header: applied, xattrs: xattrsIn(this.#records) };
   }
 }
 
