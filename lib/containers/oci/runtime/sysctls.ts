@@ -8,8 +8,8 @@ const inherited = [
   'net.ipv4.tcp_retries2',
 ];
 
-/** Without the right to open raw sockets, `ping` needs the one to send echo requests. */
-export const pingForAll = { 'net.ipv4.ping_group_range': '0 2147483647' };
+/** Without the right to open raw sockets, `ping` needs the one to send echo requests. Root, who has it, comes last in the map. */
+export const pingForAll = { 'net.ipv4.ping_group_range': '1 2147483647' };
 
 /**
  * Kernel parameters of the host's network that a new network namespace does not take over by itself, by name; those
