@@ -76,11 +76,17 @@ for (const runtime of ['crun', 'runc'] as const) {
       const own = await output(pea(group, { limits: {} }));
       expect(own).not.to.include(container.handle);
 
-      const hungry = pea('head -c 60000000 /dev/zero | tail -c 60000000 | wc -c', {
+      const hungry = pea('head -c 60000000 /dev/zero | tail -c 60000000 > /dev/null', {
         limits: { memoryBytes: 24 * megabyte },
       });
-      expect(await output(hungry)).to.equal('0\n');
-      expect(await output({ ...hungry, limits: {} })).to.equal('60000000\n');
+      expect((await runToEnd(container, hungry)).status).to.equal(137);
+      expect((await container.info()).events).to.deep.equal(['out of memory']);
+      expect((await runToEnd(container, { ...hungry, limits: {} })).status).to.equal(0);
+      await container.limit({ memoryBytes: 24 * megabyte });
+      const { limits: _, ...sharing } = hungry;
+      expect((await runToEnd(container, sharing)).status).to.equal(137);
+      expect((await container.info()).events).to.have.lengthOf(2);
+      await untilGone();
     });
 
     it('have bind mounts of their own', async () => {

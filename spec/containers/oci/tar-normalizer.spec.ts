@@ -1,15 +1,17 @@
 import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { expect } from 'chai';
-import { extract, type Headers, pack } from 'tar-stream';
+import { extract, type Header, pack } from 'tar-stream';
 import { TarNormalizer } from '../../../lib/containers/oci/streams/tar-normalizer.js';
 
 interface Entry {
-  header: Headers;
+  header: Header;
   content: string;
 }
 
-async function archiveOf(entries: [header: Headers, content?: string][]): Promise<Buffer> {
+async function archiveOf(
+  entries: [header: Parameters<ReturnType<typeof pack>['entry']>[0], content?: string][],
+): Promise<Buffer> {
   const tar = pack();
   for (const [header, content] of entries) tar.entry(header, content ?? '');
   tar.finalize();
@@ -51,7 +53,7 @@ describe('a tar stream that is made simple', () => {
       expect(entries.map(({ content }) => content)).to.deep.equal(['a'.repeat(513), 'long', '', '']);
       expect(entries[2]?.header.linkname).to.equal(longTarget);
       // Only a simple extractor's own kinds are left.
-      expect(bytes.includes('PaxHeader')).to.equal(false);
+      expect(bytes.includes('path=')).to.equal(false);
     }
   });
 
@@ -94,6 +96,6 @@ describe('a tar stream that is made simple', () => {
     expect((await normalized(lying)).bytes.length).to.equal(lying.length);
     const malformed = Buffer.from(archive);
     malformed.write('999999 path=', 512, 'latin1');
-    expect((await entriesOf((await normalized(malformed)).bytes))[0]?.header.name).to.equal('f');
+    expect((await entriesOf((await normalized(malformed)).bytes))[0]?.content).to.equal('content');
   });
 });
