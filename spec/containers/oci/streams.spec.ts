@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
@@ -95,7 +95,9 @@ for (const runtime of ['crun', 'runc'] as const) {
       // The kernel writes it anew for the user namespace, and shows it there as it was.
       expect(await attribute('security.capability', 'capable')).to.include('x01\\x00\\x00\\x02');
 
+      const before = statSync('/dev/null').uid;
       await container.streamIn({ path: '/home/vcap/own', user: 'vcap', tar: Readable.from([tar]) });
+      expect(statSync('/dev/null').uid).to.equal(before);
       expect(await output('stat -c "%U %a" /home/vcap/own/lending')).to.equal('vcap 755\n');
     });
 

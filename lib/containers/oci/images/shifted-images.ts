@@ -1,10 +1,11 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { InvalidSpecError } from '../../errors.js';
 import { shiftedCopy } from './shifted-copy.js';
 
 const unfinished = '.new';
+const removalRetries = 5;
 
 /**
  * Root file systems for containers with a user namespace, each a shifted copy of a directory on this host. A copy is
@@ -20,7 +21,7 @@ export class ShiftedImages {
   async start(): Promise<void> {
     await mkdir(this.directory, { recursive: true, mode: 0o711 });
     const names = (await readdir(this.directory)).filter((name) => name.endsWith(unfinished));
-    await Promise.all(names.map((name) => rm(join(this.directory, name), { recursive: true, force: true })));
+    await Promise.all(names.map((name) => this.#discard(join(this.directory, name))));
   }
 
   /**
@@ -48,10 +49,21 @@ export class ShiftedImages {
       () => false,
     );
     if (isThere) return path;
-    const begun = `${path}${unfinished}`;
-    await rm(begun, { recursive: true, force: true });
-    await shiftedCopy(rootfs, begun);
-    await rename(begun, path);
-    return path;
+    const begun = `${path}.${randomBytes(4).toString('hex')}${unfinished}`;
+    try {
+      await shiftedCopy(rootfs, begun);
+      await rename(begun, path);
+      return path;
+    } catch (error) {
+      await this.#discard(begun);
+      throw error;
+    }
+  }
+
+  /** A copying program that outlived its engine may still be at it: without the name it comes to its end. */
+  async #discard(begun: string): Promise<void> {
+    const forsaken = `${begun}${unfinished}`;
+    await rename(begun, forsaken).catch(() => {});
+    await rm(forsaken, { recursive: true, force: true, maxRetries: removalRetries });
   }
 }
