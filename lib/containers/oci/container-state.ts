@@ -45,6 +45,8 @@ const peaSchema = z.object({
   runtimeId: z.string(),
   /** Its control group, as a handle: below the container's, or beside it when it has limits of its own. */
   cgroup: z.string(),
+  /** How many kills by a memory limit are among the container's events already. */
+  oomKillsSeen: z.number().default(0),
   volume: volumeLeaseSchema.exactOptional(),
   init: identitySchema.exactOptional(),
 });

@@ -258,13 +258,20 @@ export class OciContainer implements Container {
     await this.#file.close();
   }
 
-  /** Takes note of kills by the memory limit since the last look. Reads one file. */
+  /** Takes note of kills by memory limits since the last look. Reads a file, and one per pea. */
   async checkMemoryKills(): Promise<void> {
-    const kills = await this.#host.cgroups.oomKills(this.handle);
-    const fresh = kills - this.#state.oomKillsSeen;
-    if (fresh <= 0) return;
+    const groups = [
+      { cgroup: this.handle, counter: this.#state },
+      ...Object.values(this.#state.peas).map((pea) => ({ cgroup: pea.cgroup, counter: pea })),
+    ];
+    const kills = await Promise.all(groups.map(({ cgroup }) => this.#host.cgroups.oomKills(cgroup)));
+    let fresh = 0;
+    for (const [index, { counter }] of groups.entries()) {
+      fresh += Math.max(0, kills[index]! - counter.oomKillsSeen);
+      counter.oomKillsSeen = Math.max(kills[index]!, counter.oomKillsSeen);
+    }
+    if (fresh === 0) return;
     const recorded = this.#file.update((state) => {
-      state.oomKillsSeen = kills;
       state.events.push(...Array.from({ length: fresh }, () => outOfMemory));
     });
     for (let kill = 0; kill < fresh; kill += 1) {

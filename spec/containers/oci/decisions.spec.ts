@@ -5,6 +5,8 @@ import { GraceTimer } from '../../../lib/containers/oci/grace-timer.js';
 import { judge } from '../../../lib/containers/oci/recovery.js';
 import { privilegedCapabilities } from '../../../lib/containers/oci/runtime/capabilities.js';
 import { hostsFileContent, resolvConfContent } from '../../../lib/containers/oci/runtime/host-files.js';
+import { parseHardLimits, raisedLimits } from '../../../lib/containers/oci/runtime/rlimits.js';
+import { forProcess } from '../../../lib/containers/oci/runtime/runtime-command.js';
 import { runStages, type Step } from '../../../lib/containers/oci/steps.js';
 import { ProcessLogParser } from '../../../lib/containers/oci/supervisor/process-log.js';
 import { describeProcess } from '../../../lib/containers/oci/supervisor/process-spec.js';
@@ -104,6 +106,36 @@ describe('the description of a process', () => {
       container({ available: ['CAP_CHOWN'] }),
     ).capabilities;
     expect(effective).to.deep.equal(['CAP_CHOWN']);
+  });
+});
+
+describe('resource limits that only the host’s root may set', () => {
+  const text = [
+    'Limit                     Soft Limit           Hard Limit           Units     ',
+    'Max open files            1024                 20000                files     ',
+    'Max nice priority         0                    0                    ',
+    'Max stack size            8388608              unlimited            bytes     ',
+  ].join('\n');
+
+  it('are those above what the engine has itself', () => {
+    const hardLimits = parseHardLimits(text);
+    const rlimits = { nofile: 20_001, nice: 5, stack: 2 ** 40, core: 1 };
+    expect(raisedLimits(rlimits, hardLimits)).to.deep.equal(['--nice=5:5', '--nofile=20001:20001']);
+    expect(raisedLimits({ nofile: 20_000, nice: 0 }, hardLimits)).to.deep.equal([]);
+  });
+});
+
+describe('a runtime that starts processes', () => {
+  const command = { program: '/usr/bin/crun', globalArguments: ['--root', '/r oot'] };
+
+  it('is called by a shell that leaves its arguments as they are', () => {
+    const { program, globalArguments } = forProcess(command, { toolbox: '/usr/bin/busybox', pipeOwner: 7 });
+    expect(program).to.equal('/usr/bin/busybox');
+    expect(globalArguments.slice(0, 2)).to.deep.equal(['sh', '-c']);
+    expect(globalArguments[2])
+      .to.include('chown 7:7')
+      .and.to.match(/exec "\$0" "\$@"$/);
+    expect(globalArguments.slice(3)).to.deep.equal(['/usr/bin/crun', '--root', '/r oot']);
   });
 });
 

@@ -21,7 +21,7 @@ const idLength = 24;
 export async function makePea(host: Host, file: StateFile, id: string, spec: ProcessSpec): Promise<ProcessIdentity> {
   const { state } = file;
   const runtimeId = runtimeIdOf(state.handle, id);
-  const pea: PeaState = { runtimeId, cgroup: spec.limits ? runtimeId : `${state.handle}/${id}` };
+  const pea: PeaState = { runtimeId, cgroup: spec.limits ? runtimeId : `${state.handle}/${id}`, oomKillsSeen: 0 };
   await file.update(({ peas }) => {
     peas[id] = pea;
   });

@@ -14,6 +14,11 @@ export function withoutStreams(command: RuntimeCommand, toolbox: string): Runtim
   return throughShell(command, toolbox, ['exec <<END 1<&0 2<&0', 'END']);
 }
 
+/** The same command with its output on the stream of its errors, in the place of `/dev/null` (see above). */
+export function withOutputOnErrors(command: RuntimeCommand, toolbox: string): RuntimeCommand {
+  return throughShell(command, toolbox, ['exec 1>&2']);
+}
+
 export interface ProcessSurroundings {
   /** Static busybox of the host. */
   toolbox: string;

@@ -4,6 +4,7 @@ import { errorData } from '../../../logging/logger.js';
 import type { ContainerState } from '../container-state.js';
 import { confinementOf, type Host, runtimeOf } from '../host.js';
 import { capabilitiesFor } from '../runtime/capabilities.js';
+import { withOutputOnErrors } from '../runtime/runtime-command.js';
 import type { Account } from '../users/accounts.js';
 import { attributeProcess, formatAttributes } from './attribute-tool.js';
 import type { EntryAttributes } from './tar-normalizer.js';
@@ -23,7 +24,7 @@ export async function setAttributes(
   if (entries.length === 0 || !host.hasAttributeTool) return;
   const { uid, gid } = request.account;
   const { isPrivileged, capabilities: available } = confinementOf(host, state);
-  const runtime = runtimeOf(host, state);
+  const runtime = withOutputOnErrors(runtimeOf(host, state), host.tools.busybox);
   const capabilities = capabilitiesFor({ uid, isPrivileged, available });
   const file = join(host.layout.container(state.handle), `attributes-${process.hrtime.bigint()}.json`);
   try {
