@@ -26,6 +26,7 @@ export interface HostFinding {
 /** Programs that are asked for only when they are needed, with what is lost without. */
 const optionalPrograms: Record<string, { package: string; loss: string }> = {
   skopeo: { package: 'skopeo', loss: 'images from registries' },
+  setfattr: { package: 'attr', loss: 'extended attributes of files that are streamed in' },
   tc: { package: 'iproute2', loss: 'bandwidth limits' },
   resize2fs: { package: 'e2fsprogs', loss: 'disk limits that grow' },
 };
