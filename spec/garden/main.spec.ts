@@ -10,7 +10,7 @@ import { addressesOf, loadGardenConfig, unusedKeys } from '../../lib/garden/conf
 import { callGarden, startGarden } from '../support/garden.js';
 
 describe('bin/garden', function () {
-  this.timeout(40_000);
+  this.timeout(120_000);
   let directory: string;
 
   beforeEach(async () => {
