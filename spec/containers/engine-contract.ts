@@ -359,7 +359,9 @@ export function describeEngineContract(name: string, options: EngineContractOpti
           return;
         }
         const stdout = new Collector();
-        const text = "stty size; trap 'stty size; exit 0' WINCH; echo ready; while :; do sleep 0.05; done";
+        // A runtime may set the size only just after the start.
+        const sizeKnown = 'until [ "$(stty size)" != "0 0" ]; do :; done; stty size';
+        const text = `${sizeKnown}; trap 'stty size; exit 0' WINCH; echo ready; while :; do sleep 0.05; done`;
         const process = await container.run(script(text, { tty: { columns: 123, rows: 45 } }), { stdout });
         await eventually(() => (stdout.text.includes('ready\r\n') ? true : undefined));
         await process.resize(80, 24);

@@ -10,7 +10,7 @@ import { addressesOf, loadGardenConfig, unusedKeys } from '../../lib/garden/conf
 import { callGarden, startGarden } from '../support/garden.js';
 
 describe('bin/garden', function () {
-  this.timeout(40_000);
+  this.timeout(120_000);
   let directory: string;
 
   beforeEach(async () => {
@@ -33,7 +33,8 @@ describe('bin/garden', function () {
 
   it('checks a configuration, and explains itself', async () => {
     const checked = await runGarden('--check', 'config/garden.yml');
-    expect(checked).to.deep.equal({ status: 0, stdout: 'config/garden.yml: ok\n', stderr: '' });
+    expect(checked).to.include({ status: 0, stderr: '' });
+    expect(checked.stdout).to.match(/^config\/garden\.yml: ok\n/);
     expect((await runGarden('--help')).stdout).to.match(/^Usage: garden <config path>/);
     expect((await runGarden()).status).to.equal(1);
     const { status, stderr } = await runGarden('--check', await configFile({ depot: 5 }));

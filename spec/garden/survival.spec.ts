@@ -5,7 +5,7 @@ import { eventually } from '../support/eventually.js';
 import { callGarden, type GardenProcess, RawConnection, startGarden } from '../support/garden.js';
 
 describe('bin/garden, when it ends and begins again', function () {
-  this.timeout(60_000);
+  this.timeout(120_000);
   let garden: GardenProcess;
 
   beforeEach(async () => {

@@ -68,7 +68,7 @@ export async function startGarden(config: Record<string, unknown> = {}): Promise
         if (started.exitCode !== null) throw new Error(`garden ended at its start with ${started.exitCode}`);
         return waits ? (await callGarden(socket, 'GET', '/ping')).status === 200 || undefined : canConnect(socket);
       };
-      await eventually(isUp, { what: 'garden', timeoutMs: 20_000 });
+      await eventually(isUp, { what: 'garden', timeoutMs: 60_000 });
     },
     async kill() {
       child?.kill('SIGKILL');

@@ -13,7 +13,7 @@ import { type GardenProcess, startGarden } from '../../support/garden.js';
 import { failureOf, script } from '../engine-contract.js';
 
 describe('a client of a Garden server', function () {
-  this.timeout(30_000);
+  this.timeout(120_000);
   let garden: GardenProcess;
   let engine: ContainerEngine;
 

@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import { callGarden, type GardenProcess, startGarden } from '../../support/garden.js';
 
 describe('descriptions that the Garden API does not take', function () {
-  this.timeout(30_000);
+  this.timeout(120_000);
   let garden: GardenProcess;
 
   before(async () => {

@@ -3,7 +3,7 @@ import { eventually } from '../../support/eventually.js';
 import { callGarden, type GardenProcess, RawConnection, startGarden } from '../../support/garden.js';
 
 describe('processes over the Garden API', function () {
-  this.timeout(60_000);
+  this.timeout(120_000);
   let garden: GardenProcess;
   const open: RawConnection[] = [];
 

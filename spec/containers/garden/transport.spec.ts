@@ -7,7 +7,7 @@ import { pack } from 'tar-stream';
 import { callGarden, type GardenProcess, RawConnection, startGarden } from '../../support/garden.js';
 
 describe('the Garden API on its connections', function () {
-  this.timeout(30_000);
+  this.timeout(120_000);
   let garden: GardenProcess;
   const open: RawConnection[] = [];
 
