@@ -141,6 +141,18 @@ describe('a Warden server and those who mean it no good', function () {
     for (let count = 0; count < 400; count += 1) await peer.receive('Echo');
   });
 
+  it('takes no more than it can hold of empty frames behind a request that takes its time', async () => {
+    const peer = await warden.open();
+    peer.send('Run', { handle, script: Buffer.from('while [ ! -e /tmp/go ]; do sleep 0.05; done') });
+    const flood = Buffer.alloc(20 * mib, '0\r\n\r\n');
+    const before = process.memoryUsage().rss;
+    expect(peer.socket.write(flood)).to.equal(false);
+    await warden.request('Run', { handle, script: Buffer.from('touch /tmp/go') });
+    expect((await peer.receive('Run')).exitStatus).to.equal(0);
+    expect(process.memoryUsage().rss - before).to.be.below(100 * mib);
+    await peer.closed;
+  });
+
   it('holds no more of an endless stream than a job may say, however slow its reader is', async () => {
     const { jobId } = await warden.request('Spawn', { handle, script: Buffer.from('exec yes "$(seq -s " " 2000)"') });
     const peer = await warden.open();

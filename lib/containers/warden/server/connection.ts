@@ -21,6 +21,8 @@ class ConnectionClosedError extends Error {}
 const waitingRequests = new Set<TypeName>(['Link', 'Run', 'Stream']);
 /** How long a client that must go may take to read what was written. */
 const flushPatienceMs = 5_000;
+/** What a queued request costs, however short it is. */
+const frameOverheadBytes = 64;
 /** From so many bytes of queued requests on, no more are read. */
 const longestQueueBytes = 256 * 1024;
 
@@ -99,7 +101,7 @@ export class Connection implements RequestPeer {
     try {
       for (const payload of this.#parser.push(piece)) {
         this.#queue.push(payload);
-        this.#queuedBytes += payload.length;
+        this.#queuedBytes += payload.length + frameOverheadBytes;
       }
     } catch (error) {
       this.#refuse(error);
@@ -118,13 +120,14 @@ export class Connection implements RequestPeer {
   async #answerAll(): Promise<void> {
     try {
       for (let payload = this.#queue.shift(); payload; payload = this.#queue.shift()) {
-        this.#queuedBytes -= payload.length;
+        this.#queuedBytes -= payload.length + frameOverheadBytes;
         if (this.#queuedBytes <= longestQueueBytes) this.#socket.resume();
         await this.#answer(payload);
       }
     } catch (error) {
-      if (!this.signal.aborted) this.#refuse(error);
       this.#queue.length = 0;
+      if (error instanceof ConnectionClosedError || this.signal.aborted) this.#giveUp();
+      else this.#refuse(error);
     }
     if (!this.#isReading) this.destroy();
   }
@@ -133,7 +136,7 @@ export class Connection implements RequestPeer {
     const request = decodeEnvelope(payload);
     this.#current = request.type;
     try {
-      if (!this.#isReading && waitingRequests.has(request.type)) throw new ConnectionClosedError();
+      if (!this.#isReading && waitingRequests.has(request.type)) throw new ConnectionClosedError('the client has gone');
       await this.#write(await this.#options.answer(request, this));
     } finally {
       this.#current = undefined;
