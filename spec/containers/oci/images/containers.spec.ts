@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import {
+  chmodSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -50,6 +51,8 @@ describe('containers made from images', function () {
 
   before(async () => {
     base = mkdtempSync(join(tmpdir(), 'images-'));
+    // Root of a container with a user namespace is nobody special on the host, and must get to a raw directory.
+    chmodSync(base, 0o755);
     const defaultRootfs = join(base, 'default.tar');
     writeFileSync(defaultRootfs, await busyboxLayer({ name: 'default' }));
     subject = await startOciEngine({ defaultRootfs, spares: 1 });
