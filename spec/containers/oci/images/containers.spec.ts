@@ -16,6 +16,7 @@ import { gzipSync } from 'node:zlib';
 import { expect } from 'chai';
 import type { Container, ContainerSpec } from '../../../../lib/containers/engine.js';
 import { ImageError, InvalidSpecError } from '../../../../lib/containers/errors.js';
+import { rootOutside } from '../../../../lib/containers/oci/users/id-map.js';
 import { busyboxLayer } from '../../../support/busybox-image.js';
 import { EngineProcess } from '../../../support/engine-process.js';
 import { eventually } from '../../../support/eventually.js';
@@ -164,6 +165,8 @@ describe('containers made from images', function () {
     const directory = join(base, 'raw');
     mkdirSync(directory);
     execFileSync('tar', ['-xf', '-', '-C', directory], { input: await busyboxLayer() });
+    // Nobody shifts its owners: they must be right already.
+    execFileSync('chown', ['--recursive', `${rootOutside}:${rootOutside}`, directory]);
     const container = await create({ rootfs: `raw://${directory}`, limits: { disk: { bytes: MiB } } });
     await runToEnd(container, script('echo kept > /tmp/kept'));
     expect(await container.metrics()).to.deep.include({ imageBytes: 0, disk: { bytesUsed: 0, inodesUsed: 0 } });
