@@ -71,12 +71,15 @@ export async function mountOverlay(options: {
   work: string;
   target: string;
   volatile: boolean;
+  /** Layers may hold owners and modes of files whose content lies further below. @default false */
+  metacopy?: boolean;
 }): Promise<void> {
   const parts = [
     `lowerdir=${options.lower.join(':')}`,
     `upperdir=${options.upper}`,
     `workdir=${options.work}`,
     ...(options.volatile ? ['volatile'] : []),
+    ...(options.metacopy ? ['metacopy=on'] : []),
   ];
   const args = ['-t', 'overlay', 'overlay', '-o', parts.join(','), options.target];
   await runHostProgram('mount', 'mount', args, { cwd: options.directory });

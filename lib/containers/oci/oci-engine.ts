@@ -103,6 +103,7 @@ export function createOciEngine(options: OciEngineOptions): ContainerEngine {
         tag,
         launcher,
         namespaceOwner: userNamespaces,
+        noNewPrivileges: options.noNewPrivileges ?? false,
         spares,
         activity,
         pool: networkPool,

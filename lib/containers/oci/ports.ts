@@ -33,6 +33,8 @@ export interface Image {
   annotations: Record<string, string>;
   /** The only directory is used as it is, without a writable layer and without limits. */
   isRaw: boolean;
+  /** A layer holds nothing but owners and modes of what lies in the directory below it: see `images/layers/reowning.ts`. */
+  hasMetacopy: boolean;
 }
 
 export interface ImageOptions {

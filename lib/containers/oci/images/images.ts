@@ -6,6 +6,7 @@ import { type ImageReference, parseImageReference } from './image-reference.js';
 import { LayerStore, type StoredLayer } from './layers/layer-store.js';
 import { unpackLayer } from './layers/layer-unpacking.js';
 import { type LowerLayer, LowerView } from './layers/lower-view.js';
+import { reown } from './layers/reowning.js';
 import { hostLayer, rawDirectory } from './sources/host-path.js';
 import type { ImageSource, SourceLayer } from './sources/image-source.js';
 import { readLayout } from './sources/layout.js';
@@ -32,6 +33,8 @@ const defaultKeptBytes = 10 * 1024 ** 3;
 interface Laid extends LowerLayer {
   identity: string;
   stored?: StoredLayer;
+  /** It has nothing to show but what a layer above shows of it. */
+  isCovered?: boolean;
 }
 
 /** Image URIs, turned into layers that an overlay can be laid over; see `Images` in `ports.ts`. */
@@ -49,6 +52,7 @@ class ImageStore implements Images {
   readonly #acquisitions = new Map<string, Promise<Image>>();
   #collecting: Promise<void> | undefined;
   #isCollectionWanted = false;
+  #canReown = true;
 
   constructor(options: ImagesOptions) {
     const { directory, insecureRegistries = [], logger } = options;
@@ -170,26 +174,33 @@ class ImageStore implements Images {
   async #lay({ layers, env, annotations }: ImageSource, ownership: Ownership): Promise<Image> {
     const laid: Laid[] = [];
     try {
-      for (const layer of layers) laid.unshift(await this.#layOne(layer, laid, ownership));
+      for (const layer of layers) laid.unshift(...(await this.#layOne(layer, laid, ownership)));
     } catch (error) {
       this.release(storedAmong(laid).map(({ name }) => name));
       throw error;
     }
     const stored = storedAmong(laid);
-    const bytes = stored.reduce((sum, layer) => sum + layer.bytes, 0);
+    const bytes = stored.reduce((sum, layer) => sum + layer.shownBytes, 0);
+    const isCounted = laid.every((layer) => layer.stored !== undefined || layer.isCovered);
     return {
       identity: laid.map((layer) => layer.identity).join(' '),
       lowerDirectories: laid.map((layer) => layer.directory),
       layers: stored.map(({ name }) => name),
-      ...(stored.length === laid.length && { bytes }),
+      ...(isCounted && { bytes }),
       env,
       annotations,
       isRaw: false,
+      hasMetacopy: laid.some(({ isCovered }) => isCovered),
     };
   }
 
-  async #layOne(layer: SourceLayer, below: Laid[], ownership: Ownership): Promise<Laid> {
-    if (layer.kind === 'directory') return { ...layer, opaque: new Set() };
+  /** Top first. */
+  async #layOne(layer: SourceLayer, below: Laid[], ownership: Ownership): Promise<Laid[]> {
+    if (layer.kind === 'directory') return [{ ...layer, opaque: new Set() }];
+    if (layer.kind === 'reowned' && this.#canReown) {
+      const laid = await this.#reown(layer);
+      if (laid) return laid;
+    }
     const { archive, chainId } = layer;
     const { signal } = this.#stopping;
     const lower = new LowerView(below);
@@ -197,7 +208,24 @@ class ImageStore implements Images {
     const stored = await this.#store.obtain(layerName(chainId, ownership), archive.name, (directory) =>
       unpackLayer(archive, directory, { lower, ownerOnDisk, signal }),
     );
-    return { ...stored, identity: stored.name, stored };
+    return [{ ...stored, identity: stored.name, stored }];
+  }
+
+  /** Undefined where it cannot be done: from then on directories are copied. */
+  async #reown({ directory, chainId }: Extract<SourceLayer, { kind: 'reowned' }>): Promise<Laid[] | undefined> {
+    try {
+      const stored = await this.#store.obtain(`${chainId}-owners`, directory, async (target) => ({
+        opaqueDirectories: [],
+        shownBytes: await reown(directory, target),
+      }));
+      const covered = { directory, identity: '', opaque: new Set<string>(), isCovered: true };
+      return [{ ...stored, identity: stored.name, stored }, covered];
+    } catch (error) {
+      if (error instanceof ImageError) throw error;
+      this.#logger.warn('containers.images.copied-for-owners', { directory, ...errorData(error) });
+      this.#canReown = false;
+      return undefined;
+    }
   }
 
   #has(chainId: string, ownership: Ownership): boolean {

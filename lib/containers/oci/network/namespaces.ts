@@ -7,7 +7,7 @@ import { hardwareAddress } from './addresses.js';
 import type { Attachment } from './attachment.js';
 import { GroupCommit } from './group-commit.js';
 import { entriesOf, ip, linkNames } from './iproute.js';
-import { containerSysctls, type Sysctls, type TcpSettings } from './sysctls.js';
+import { containerSysctls, type SysctlOptions, type Sysctls } from './sysctls.js';
 
 /** Where iproute2 keeps named namespaces: `ip netns` shows them to operators. */
 const directory = '/run/netns';
@@ -43,17 +43,16 @@ export function namespacePath(name: string): string {
  */
 export class Namespaces {
   readonly #removals = new GroupCommit<string>((names) => this.#removeNow(names));
-  readonly #tcp: TcpSettings;
+  readonly #sysctls: SysctlOptions;
 
   /**
-   * @param tcp what the namespaces do not take from the host
    * @param owner absent: new namespaces belong to the host
    */
   constructor(
-    tcp: TcpSettings,
+    sysctls: SysctlOptions,
     private readonly owner?: NamespaceOwner,
   ) {
-    this.#tcp = tcp;
+    this.#sysctls = sysctls;
   }
 
   /** @throws HostRequirementError when iproute2 is missing */
@@ -65,7 +64,7 @@ export class Namespaces {
   async create(attachments: Attachment[], mtu: number): Promise<void> {
     try {
       const [sysctls, keepers] = await Promise.all([
-        containerSysctls(this.#tcp),
+        containerSysctls(this.#sysctls),
         Promise.all(attachments.map(({ name }) => this.owner?.open(name))),
       ]);
       await ip(

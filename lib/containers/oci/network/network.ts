@@ -51,6 +51,8 @@ export interface NetworkOptions {
   mtu?: number;
   /** @default what the host has */
   tcp?: TcpSettings;
+  /** As of the engine. @default false */
+  noNewPrivileges?: boolean;
   /** Makes the namespaces. @default the host */
   namespaceOwner?: NamespaceOwner;
   /** Spare namespaces. 0: none. @default 4 */
@@ -95,7 +97,10 @@ class VethNetwork implements Network {
     this.#options = options;
     this.#firewall = new Firewall(options.launcher);
     this.#logger = options.logger;
-    this.#namespaces = new Namespaces(options.tcp ?? {}, options.namespaceOwner);
+    this.#namespaces = new Namespaces(
+      { given: options.tcp ?? {}, noNewPrivileges: options.noNewPrivileges ?? false },
+      options.namespaceOwner,
+    );
     const { tag, logger } = options;
     const pool = parseCidr(options.pool ?? defaultPool);
     this.#policy = {

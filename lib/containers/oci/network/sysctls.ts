@@ -17,24 +17,21 @@ const takenOver = [
 /** TCP's patience, for an engine that does not take it from the host. */
 export type TcpSettings = Partial<Record<(typeof takenOver)[number], number>>;
 
-/**
- * The namespaces belong to the host's user namespace, so that nobody in a user namespace of his own has a capability in
- * them: what needs NET_BIND_SERVICE and NET_RAW elsewhere is open to all here.
- */
-const opened: Sysctls = {
-  ping_group_range: '0 2147483647',
-  ip_unprivileged_port_start: '0',
-};
+/** Without the right to open raw sockets, `ping` needs the one to send echo requests. Root's group comes last in the map. */
+const pingForAll: Sysctls = { ping_group_range: '1 2147483647' };
 
-/**
- * What a container's namespace is set to (docs/protocol/containers.md §3.2, §4.4).
- *
- * @param given what is not taken from the host
- */
-export async function containerSysctls(given: TcpSettings): Promise<Sysctls> {
+export interface SysctlOptions {
+  /** What is not taken from the host. */
+  given: TcpSettings;
+  /** Programs cannot gain the capability that `ping` has elsewhere. */
+  noNewPrivileges: boolean;
+}
+
+/** What a container's namespace is set to (docs/protocol/containers.md §3.2, §4.4). */
+export async function containerSysctls({ given, noNewPrivileges }: SysctlOptions): Promise<Sysctls> {
   const values = await Promise.all(
     takenOver.map(async (name) => [name, (await readFile(`${directory}/${name}`, 'utf8')).trim()] as const),
   );
   const asText = Object.entries(given).map(([name, value]) => [name, String(value)]);
-  return { ...Object.fromEntries([...values, ...asText]), ...opened };
+  return { ...Object.fromEntries([...values, ...asText]), ...(noNewPrivileges && pingForAll) };
 }

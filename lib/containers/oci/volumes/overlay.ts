@@ -15,7 +15,7 @@ import { mountOverlay } from '../mounts.js';
 export async function layOverlay(
   volumeDirectory: string,
   lowerDirectories: readonly string[],
-  options: { volatile: boolean },
+  options: { volatile: boolean; metacopy: boolean },
 ): Promise<void> {
   const at = (...names: string[]) => join(volumeDirectory, ...names);
   const upper = at('data', 'upper');
@@ -28,7 +28,7 @@ export async function layOverlay(
     upper: 'data/upper',
     work: 'data/work',
     target: at('rootfs'),
-    volatile: options.volatile,
+    ...options,
   });
 }
 

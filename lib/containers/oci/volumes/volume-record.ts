@@ -9,6 +9,8 @@ const kindSchema = z.object({
   lowerDirectories: z.array(z.string()),
   /** Layers of the store that are among them. */
   layers: z.array(z.string()),
+  /** As in `Image`. */
+  hasMetacopy: z.boolean(),
   /** Absent: no limit, no image. */
   capacity: z.object({ bytes: z.number(), inodes: z.number() }).optional(),
 });

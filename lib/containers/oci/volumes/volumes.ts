@@ -210,11 +210,13 @@ class OverlayVolumes implements Volumes {
     }
   }
 
-  #obtain({ identity, lowerDirectories, layers }: Image, limits: ImageLimits | undefined): Promise<Volume> {
+  #obtain(image: Image, limits: ImageLimits | undefined): Promise<Volume> {
+    const { identity, lowerDirectories, layers, hasMetacopy } = image;
     const kind: VolumeKind = {
       identity,
       lowerDirectories,
       layers,
+      hasMetacopy,
       ...(limits && { capacity: { bytes: capacityFor(limits.bytes), inodes: limits.inodes } }),
     };
     return this.#pool.obtain(kindKey(kind), () => this.#make(kind));
@@ -260,7 +262,8 @@ class OverlayVolumes implements Volumes {
     await mkdir(volumeDirectory, { mode: 0o711 });
     if (kind.capacity) await loopImage.create(volumeDirectory, kind.capacity);
     else await mkdir(join(volumeDirectory, 'data'));
-    await layOverlay(volumeDirectory, kind.lowerDirectories, { volatile: this.#isVolatile });
+    const { lowerDirectories, hasMetacopy: metacopy } = kind;
+    await layOverlay(volumeDirectory, lowerDirectories, { volatile: this.#isVolatile, metacopy });
     return {
       driver: kind.capacity ? 'loop-image' : 'none',
       mountPoint: join(volumeDirectory, 'rootfs'),
@@ -330,5 +333,11 @@ class OverlayVolumes implements Volumes {
 /** The kind of a volume over one directory. */
 async function kindOf(directory: string, capacity: ImageLimits | undefined): Promise<VolumeKind> {
   const { dev, ino } = await stat(directory);
-  return { identity: `${dev}:${ino}`, lowerDirectories: [directory], layers: [], ...(capacity && { capacity }) };
+  return {
+    identity: `${dev}:${ino}`,
+    lowerDirectories: [directory],
+    layers: [],
+    hasMetacopy: false,
+    ...(capacity && { capacity }),
+  };
 }

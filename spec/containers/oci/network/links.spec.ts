@@ -59,12 +59,13 @@ describe('the links of containers', () => {
     }
   });
 
-  it('let users without capabilities ping, and listen on low ports', async () => {
-    const network = await bench.open(`e${mark}`);
+  it('let everybody ping where programs cannot gain the right to; low ports stay with root', async () => {
+    const closed = await bench.create(await bench.open(`e${mark}`), 'app');
+    expect(await sysctl(closed.namespacePath, 'ping_group_range')).to.equal('1\t0');
+    const network = await bench.open(`f${mark}`, { noNewPrivileges: true });
     const { namespacePath, hostInterface } = await bench.create(network, 'app');
-    expect(await sysctl(namespacePath, 'ping_group_range')).to.equal('0\t2147483647');
-    expect(await sysctl(namespacePath, 'ip_unprivileged_port_start')).to.equal('0');
-    expect(hostSetting('ip_unprivileged_port_start')).to.equal('1024');
+    expect(await sysctl(namespacePath, 'ping_group_range')).to.equal('1\t2147483647');
+    expect(await sysctl(namespacePath, 'ip_unprivileged_port_start')).to.equal('1024');
     expect(hostSetting(`conf/${hostInterface}/rp_filter`)).to.equal('1');
   });
 

@@ -50,6 +50,7 @@ describe('volumes of containers', () => {
       env: [],
       annotations: {},
       isRaw: false,
+      hasMetacopy: false,
     };
   };
   const references: string[] = [];

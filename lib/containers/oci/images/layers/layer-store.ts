@@ -3,9 +3,11 @@ import { mkdir, readdir, readFile, rename, rm, stat, utimes } from 'node:fs/prom
 import { join } from 'node:path';
 import { z } from 'zod';
 import { syncDirectory, writeFileAtomically } from '../../../../files/atomic-write.js';
+import { isBeneath } from '../../../../files/beneath.js';
 import { errorData, type Logger } from '../../../../logging/logger.js';
 import { ImageError } from '../../../errors.js';
 import { runHostProgram } from '../../host-program.js';
+import { listMounts, unmount } from '../../mounts.js';
 import { treeUsage } from '../../volumes/tree-usage.js';
 import type { UnpackedLayer } from './layer-unpacking.js';
 import type { LowerLayer } from './lower-view.js';
@@ -18,6 +20,8 @@ const recordSchema = z.object({
   bytes: z.number(),
   /** As in `UnpackedLayer`. */
   opaqueDirectories: z.array(z.string()),
+  /** As in `UnpackedLayer`. */
+  shownBytes: z.number().exactOptional(),
   /** Where it came from, for people. */
   origin: z.string(),
 });
@@ -25,7 +29,10 @@ const recordSchema = z.object({
 /** A layer that lies unpacked in the store. */
 export interface StoredLayer extends LowerLayer {
   name: string;
+  /** What it takes on the disk. */
   bytes: number;
+  /** What a container sees of it. */
+  shownBytes: number;
 }
 
 interface Entry extends StoredLayer {
@@ -64,6 +71,7 @@ export class LayerStore {
 
   /** Removes what a killed engine left unfinished, and takes note of what is there. */
   async start(): Promise<void> {
+    await this.#unmountUnfinished();
     // A program of a killed engine may still be writing there, for a moment.
     await rm(this.#unfinished, { recursive: true, force: true, maxRetries: removalRetries });
     // Images hold setuid programs and devices: nobody else may reach them.
@@ -116,6 +124,12 @@ export class LayerStore {
     const missing = names.find((name) => !this.#entries.has(name));
     if (missing !== undefined) throw new Error(`layer ${missing} is not in the store any more`);
     for (const name of names) this.#refer(name, 1);
+  }
+
+  /** A killed engine may have been looking at a layer through a mount. */
+  async #unmountUnfinished(): Promise<void> {
+    const mounts = (await listMounts()).map(({ path }) => path);
+    await unmount(mounts.filter((path) => isBeneath(this.#unfinished, path)).reverse());
   }
 
   /** The names of an image come top first: what lies below others then counts as used last. */
@@ -178,10 +192,16 @@ export class LayerStore {
     try {
       const rootfs = join(temporary, 'rootfs');
       await mkdir(rootfs, { recursive: true, mode: 0o755 });
-      const { opaqueDirectories } = await unpack(rootfs);
+      const { opaqueDirectories, shownBytes } = await unpack(rootfs);
       await runHostProgram('coreutils', 'sync', ['--file-system', temporary], { timeoutMs: syncLimitMs });
       const { bytesUsed: bytes } = await treeUsage(rootfs);
-      const record = { version: 1 as const, bytes, opaqueDirectories: [...opaqueDirectories], origin };
+      const record = {
+        version: 1 as const,
+        bytes,
+        opaqueDirectories: [...opaqueDirectories],
+        ...(shownBytes !== undefined && { shownBytes }),
+        origin,
+      };
       await writeFileAtomically(join(temporary, 'layer.json'), JSON.stringify(record));
       await rename(temporary, join(this.#layers, name));
       await syncDirectory(this.#layers);
@@ -213,8 +233,10 @@ export class LayerStore {
     }
   }
 
-  #entry(name: string, { bytes, opaqueDirectories }: z.infer<typeof recordSchema>, usedAt: number): Entry {
-    return { name, directory: join(this.#layers, name, 'rootfs'), bytes, opaque: new Set(opaqueDirectories), usedAt };
+  #entry(name: string, record: z.infer<typeof recordSchema>, usedAt: number): Entry {
+    const { bytes, opaqueDirectories, shownBytes = bytes } = record;
+    const directory = join(this.#layers, name, 'rootfs');
+    return { name, directory, bytes, shownBytes, opaque: new Set(opaqueDirectories), usedAt };
   }
 
   async #touch(entry: Entry): Promise<void> {

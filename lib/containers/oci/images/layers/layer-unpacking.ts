@@ -28,6 +28,8 @@ export interface LayerArchive {
 export interface UnpackedLayer {
   /** Directories that hide what the layers below have in them; names as bytes. */
   opaqueDirectories: readonly string[];
+  /** What it shows, where that is more than it holds. */
+  shownBytes?: number;
 }
 
 /**

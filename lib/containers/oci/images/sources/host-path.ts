@@ -21,7 +21,7 @@ export async function hostLayer(path: string, { isCopied }: { isCopied: boolean 
   if (status.isDirectory()) {
     if (!isCopied) return { kind: 'directory', directory: path, identity: `${dev}:${ino}` };
     const identity = ['directory', path, mtimeNs, dev, ino].join('\0');
-    return { kind: 'archive', chainId: chainId(undefined, identity), archive: directoryArchive(path) };
+    return { kind: 'reowned', directory: path, chainId: chainId(undefined, identity), archive: directoryArchive(path) };
   }
   if (!status.isFile()) throw new InvalidSpecError(`rootfs ${path} is neither a directory nor a tar file`);
   const identity = ['file', path, mtimeNs, size].join('\0');

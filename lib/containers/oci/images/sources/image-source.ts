@@ -4,7 +4,9 @@ import type { LayerArchive } from '../layers/layer-unpacking.js';
 /** A layer of an image, lowest first: a directory of the host that is used as it is, or an archive to be unpacked. */
 export type SourceLayer =
   | { kind: 'directory'; directory: string; identity: string }
-  | { kind: 'archive'; chainId: string; archive: LayerArchive };
+  | { kind: 'archive'; chainId: string; archive: LayerArchive }
+  /** A directory whose files get other owners; its content as an archive where that cannot be had without a copy. */
+  | { kind: 'reowned'; directory: string; chainId: string; archive: LayerArchive };
 
 /** What an image consists of, before anything of it is unpacked. */
 export interface ImageSource {

@@ -20,7 +20,7 @@ export async function preloadedImage(
 ): Promise<ImageSource> {
   const base = await hostLayer(path, options);
   const below =
-    base.kind === 'archive' ? base.chainId : chainId(undefined, ['in place', path, base.identity].join('\0'));
+    base.kind === 'directory' ? chainId(undefined, ['in place', path, base.identity].join('\0')) : base.chainId;
   const archive = {
     name: `layer sha256:${layer.sha256}`,
     sha256: layer.sha256,
