@@ -5,6 +5,7 @@ import { join } from 'node:path';
  *
  *   <depot>/@run/<handle>/         what lives as long as the containers do: state, bundle, processes (a tmpfs)
  *   <depot>/@run/@runtime/<name>/  the runtimes' own state
+ *   <depot>/@run/@owners/          layers that hold owners of files only, made in a moment
  *   <depot>/@output/<handle>/<id>/ kept output of a process
  *   <depot>/@images/               image layers, which outlive the containers made from them
  *   <depot>/@volumes, @network     of the collaborators
@@ -15,6 +16,7 @@ import { join } from 'node:path';
 export class DepotLayout {
   readonly run: string;
   readonly runtimes: string;
+  readonly owners: string;
   readonly output: string;
   readonly images: string;
   readonly volumes: string;
@@ -24,6 +26,7 @@ export class DepotLayout {
   constructor(readonly depot: string) {
     this.run = join(depot, '@run');
     this.runtimes = join(this.run, '@runtime');
+    this.owners = join(this.run, '@owners');
     this.output = join(depot, '@output');
     this.images = join(depot, '@images');
     this.volumes = join(depot, '@volumes');

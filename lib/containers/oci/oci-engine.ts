@@ -88,6 +88,7 @@ export function createOciEngine(options: OciEngineOptions): ContainerEngine {
   const activity = new StartActivity();
   const images = createImages({
     directory: layout.images,
+    ownersDirectory: layout.owners,
     ...(options.defaultRootfs !== undefined && { defaultRootfs: options.defaultRootfs }),
     ...(options.dockerRegistry !== undefined && { dockerRegistry: options.dockerRegistry }),
     ...(options.insecureRegistries && { insecureRegistries: options.insecureRegistries }),

@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { errorData, type Logger } from '../../../logging/logger.js';
 import { ImageError, InvalidSpecError } from '../../errors.js';
 import type { Image, ImageOptions, Images, Ownership } from '../ports.js';
@@ -16,6 +17,11 @@ import { RegistryImages } from './sources/registry.js';
 export interface ImagesOptions {
   /** Where layers lie; nothing else may be in it. Made when missing. */
   directory: string;
+  /**
+   * Where layers lie that hold owners of files only; best in memory: they are many files without content.
+   * @default `<directory>/owners`
+   */
+  ownersDirectory?: string;
   /** What containers are made from whose description names no image. */
   defaultRootfs?: string;
   /** Registry of `docker:///...`. @default that of Docker */
@@ -28,6 +34,9 @@ export interface ImagesOptions {
 }
 
 const defaultKeptBytes = 10 * 1024 ** 3;
+/** They take next to nothing: each is a directory of the host. */
+const keptOwnersBytes = 16 * 1024 ** 2;
+const ownersSuffix = '-owners';
 
 /** A layer as the overlay gets it: one of the store, which has a reference for it, or a directory of the host. */
 interface Laid extends LowerLayer {
@@ -46,6 +55,7 @@ class ImageStore implements Images {
   readonly #options: ImagesOptions;
   readonly #logger: Logger;
   readonly #store: LayerStore;
+  readonly #owners: LayerStore;
   readonly #registryImages: RegistryImages;
   readonly #stopping = new AbortController();
   /** What is being fetched, by all that tells it from other images. */
@@ -55,22 +65,23 @@ class ImageStore implements Images {
   #canReown = true;
 
   constructor(options: ImagesOptions) {
-    const { directory, insecureRegistries = [], logger } = options;
+    const { directory, ownersDirectory = join(directory, 'owners'), insecureRegistries = [], logger } = options;
     this.#options = options;
     this.#logger = logger;
     this.#store = new LayerStore({ directory, logger });
+    this.#owners = new LayerStore({ directory: ownersDirectory, logger });
     this.#registryImages = new RegistryImages({ directory, insecureRegistries, logger });
   }
 
   async start(): Promise<void> {
-    await Promise.all([this.#store.start(), this.#registryImages.start()]);
+    await Promise.all([this.#store.start(), this.#owners.start(), this.#registryImages.start()]);
   }
 
   async stop(): Promise<void> {
     this.#stopping.abort(new ImageError('the container engine is stopping'));
     await Promise.allSettled(this.#acquisitions.values());
     await this.#collecting;
-    await this.#store.settle();
+    await Promise.all([this.#store.settle(), this.#owners.settle()]);
   }
 
   async acquire(uri: string | undefined, options: ImageOptions = {}): Promise<Image> {
@@ -79,17 +90,26 @@ class ImageStore implements Images {
     const key = JSON.stringify([reference, ownership, credentials]);
     const acquisition = this.#acquisitions.get(key) ?? this.#begin(key, reference, ownership, credentials);
     const image = await unlessAborted(acquisition, signal);
-    this.#store.retain(image.layers);
+    this.retain(image.layers);
     return structuredClone(image);
   }
 
   retain(layers: readonly string[]): void {
-    this.#store.retain(layers);
+    const { owners, others } = parted(layers);
+    this.#owners.retain(owners);
+    try {
+      this.#store.retain(others);
+    } catch (error) {
+      this.#owners.release(owners);
+      throw error;
+    }
   }
 
   release(layers: readonly string[]): void {
     if (layers.length === 0) return;
-    this.#store.release(layers);
+    const { owners, others } = parted(layers);
+    this.#owners.release(owners);
+    this.#store.release(others);
     this.collect().catch((error: unknown) => {
       this.#logger.warn('containers.images.collection-failed', errorData(error));
     });
@@ -109,6 +129,7 @@ class ImageStore implements Images {
     try {
       while (this.#isCollectionWanted) {
         this.#isCollectionWanted = false;
+        await this.#owners.collect(keptOwnersBytes);
         const removed = await this.#store.collect(keptBytes);
         if (removed > 0) await this.#registryImages.forget(isStored);
       }
@@ -214,7 +235,7 @@ class ImageStore implements Images {
   /** Undefined where it cannot be done: from then on directories are copied. */
   async #reown({ directory, chainId }: Extract<SourceLayer, { kind: 'reowned' }>): Promise<Laid[] | undefined> {
     try {
-      const stored = await this.#store.obtain(`${chainId}-owners`, directory, async (target) => ({
+      const stored = await this.#owners.obtain(`${chainId}${ownersSuffix}`, directory, async (target) => ({
         opaqueDirectories: [],
         shownBytes: await reown(directory, target),
       }));
@@ -231,6 +252,12 @@ class ImageStore implements Images {
   #has(chainId: string, ownership: Ownership): boolean {
     return this.#store.get(layerName(chainId, ownership)) !== undefined;
   }
+}
+
+/** Names of layers by the store that has them, in their order. */
+function parted(names: readonly string[]): { owners: string[]; others: string[] } {
+  const isOwners = (name: string) => name.endsWith(ownersSuffix);
+  return { owners: names.filter(isOwners), others: names.filter((name) => !isOwners(name)) };
 }
 
 function layerName(chainId: string, ownership: Ownership): string {

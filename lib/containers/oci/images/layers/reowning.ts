@@ -32,7 +32,8 @@ export async function reown(directory: string, layer: string): Promise<number> {
     upper: join('..', basename(layer)),
     work: 'work',
     target: merged,
-    volatile: false,
+    // All is synced at once, before the layer gets its name; else each file would be, one after the other.
+    volatile: true,
     metacopy: true,
   });
   try {
