@@ -1,4 +1,4 @@
-import { once } from 'node:events';
+import { once, setMaxListeners } from 'node:events';
 import { type IncomingMessage, type RequestOptions, request } from 'node:http';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -26,6 +26,8 @@ export class GardenCalls {
 
   constructor(address: ServerAddress) {
     this.#address = address;
+    // One for each call that is under way, however many there are.
+    setMaxListeners(0, this.#closing.signal);
   }
 
   /** The answer's body. @throws the server's error; ConnectionError */

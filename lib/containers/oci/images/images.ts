@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { errorData, type Logger } from '../../../logging/logger.js';
+import { abortable } from '../../../process/abortable.js';
 import { ImageError, InvalidSpecError } from '../../errors.js';
 import type { Image, ImageOptions, Images, Ownership } from '../ports.js';
 import { shiftId } from '../users/id-map.js';
@@ -89,7 +90,8 @@ class ImageStore implements Images {
     const reference = this.#referenceOf(uri);
     const key = JSON.stringify([reference, ownership, credentials]);
     const acquisition = this.#acquisitions.get(key) ?? this.#begin(key, reference, ownership, credentials);
-    const image = await unlessAborted(acquisition, signal);
+    // Somebody who gives up does not end the work that others may wait for.
+    const image = await abortable(acquisition, signal);
     this.retain(image.layers);
     return structuredClone(image);
   }
@@ -266,20 +268,4 @@ function layerName(chainId: string, ownership: Ownership): string {
 
 function storedAmong(laid: Laid[]): StoredLayer[] {
   return laid.flatMap(({ stored }) => (stored ? [stored] : []));
-}
-
-/** Somebody who gives up does not end the work that others may wait for. */
-async function unlessAborted<Result>(work: Promise<Result>, signal: AbortSignal | undefined): Promise<Result> {
-  if (!signal) return work;
-  signal.throwIfAborted();
-  let onAbort = () => {};
-  const aborted = new Promise<never>((_, reject) => {
-    onAbort = () => reject(signal.reason);
-  });
-  signal.addEventListener('abort', onAbort, { once: true });
-  try {
-    return await Promise.race([work, aborted]);
-  } finally {
-    signal.removeEventListener('abort', onAbort);
-  }
 }
