@@ -32,7 +32,7 @@ export function judge(state: ContainerState | undefined, findings: Findings): Ve
 export async function recover(host: Host): Promise<StateFile[]> {
   const handles = (await readdir(host.layout.run)).filter(DepotLayout.isHandle);
   // All are adopted before anything is removed: a removal may rewrite what containers share.
-  const found = await Promise.all(handles.map((handle) => find(host, handle)));
+  const found = await findAll(host, handles);
   const lost = found.filter(({ verdict }) => verdict.action === 'remove');
   const adopted = found.flatMap(({ directory, state, verdict }) =>
     state && verdict.action === 'adopt' ? [new StateFile(directory, state)] : [],
@@ -59,10 +59,20 @@ interface Found {
   verdict: Verdict;
 }
 
-async function find(host: Host, handle: string): Promise<Found> {
-  const directory = host.layout.container(handle);
-  const state = await readState(directory);
-  return { handle, directory, state, verdict: await examine(host, state) };
+/** One after the other, oldest first: where two claim the same port, the one that had it has it again. */
+async function findAll(host: Host, handles: string[]): Promise<Found[]> {
+  const read = await Promise.all(
+    handles.map(async (handle) => {
+      const directory = host.layout.container(handle);
+      return { handle, directory, state: await readState(directory) };
+    }),
+  );
+  read.sort((one, other) => (one.state?.createdAt ?? 0) - (other.state?.createdAt ?? 0));
+  const found: Found[] = [];
+  for (const { handle, directory, state } of read) {
+    found.push({ handle, directory, state, verdict: await examine(host, state) });
+  }
+  return found;
 }
 
 async function examine(host: Host, state: ContainerState | undefined): Promise<Verdict> {
