@@ -70,12 +70,17 @@ const source = `
  */
 export class Launcher {
   #child: ChildProcess | undefined;
+  #isStopped = false;
   #sequence = 0;
   readonly #pending = new Map<number, { resolve(reply: Reply): void; reject(error: Error): void }>();
 
   /** Starts the small process; until then, and after it was lost, programs cannot be launched. Idempotent. */
   start(): void {
-    if (this.#child) return;
+    this.#isStopped = false;
+    if (!this.#child) this.#spawn();
+  }
+
+  #spawn(): ChildProcess {
     const child = spawn(process.execPath, ['--max-semi-space-size=1', '--max-old-space-size=64', '-e', source], {
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
       serialization: 'advanced',
@@ -91,10 +96,12 @@ export class Launcher {
     });
     child.on('error', () => this.#lose(child));
     child.on('exit', () => this.#lose(child));
+    return child;
   }
 
   /** Ends the small process. Idempotent. */
   async stop(): Promise<void> {
+    this.#isStopped = true;
     const child = this.#child;
     if (!child) return;
     this.#child = undefined;
@@ -110,8 +117,9 @@ export class Launcher {
    * @throws CommandError when it cannot be started
    */
   async launch(request: LaunchRequest): Promise<LaunchResult> {
-    this.start();
-    const child = this.#child!;
+    // Who comes too late must not bring it back to life, for nobody would end it again.
+    if (this.#isStopped) throw new Error(`${request.program} is not started: the launcher has stopped`);
+    const child = this.#child ?? this.#spawn();
     this.#sequence += 1;
     const id = this.#sequence;
     child.channel?.ref();

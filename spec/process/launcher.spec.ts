@@ -47,9 +47,12 @@ describe('the launcher', () => {
     expect(all.map(({ exitCode }) => exitCode)).to.deep.equal(Array.from({ length: 40 }, (_, index) => index));
   });
 
-  it('can be used again after a stop', async () => {
+  it('starts nothing after its stop, until it is started again', async () => {
     await launcher.stop();
     await launcher.stop();
+    const late = await launcher.launch(shell('exit 5')).catch((error: Error) => error.message);
+    expect(late).to.contain('the launcher has stopped');
+    launcher.start();
     expect(await launcher.launch(shell('exit 5'))).to.include({ exitCode: 5 });
   });
 });
