@@ -1,11 +1,18 @@
+import { benchBbs } from './bbs/bbs.js';
+import { benchLargeBoard } from './bbs/large-board.js';
 import { benchCell } from './cell.js';
 import { benchContainers } from './containers.js';
 import { printFigures } from './figure.js';
+import { benchFiles } from './files.js';
 import { benchGarden } from './garden.js';
+import { benchHealthManager } from './health-manager.js';
 
 const benches = {
   containers: async () => [...(await benchContainers()), ...(await benchGarden())],
   cell: benchCell,
+  'health-manager': benchHealthManager,
+  files: benchFiles,
+  bbs: async () => [...(await benchBbs()), ...(await benchLargeBoard())],
 };
 const wanted = process.argv.slice(2);
 for (const name of wanted) {

@@ -41,6 +41,11 @@ export interface Bus {
     handler: (message: BusMessage) => void | Promise<void>,
     options?: { queue?: string },
   ): Subscription;
+  /**
+   * Gives payloads as they come, unread and unlogged: for subjects with so much traffic that the reader wants to look
+   * before it unpacks. A handler's error is logged.
+   */
+  subscribeBytes(subject: string, handler: (payload: Uint8Array) => void): Subscription;
   /** Collects replies until there are `maxReplies` or the time is up; never rejects for want of replies. */
   request(subject: string, data: unknown, options: RequestOptions & { maxReplies?: number }): Promise<unknown[]>;
   /** Replies one by one; ends when the next one does not come in time. */

@@ -1,8 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { connect, createInbox, type Msg, type NatsConnection, type Subscription as NatsSubscription } from 'nats';
 import { errorData, type Logger } from '../logging/logger.js';
+import { redact } from '../logging/redaction.js';
 import type { Bus, BusMessage, RequestOptions, Subscription } from './bus.js';
-import { redact } from './redaction.js';
 import { describeServer, parseServerAddress, type ServerAddress } from './server-address.js';
 
 export interface NatsBusOptions {
@@ -80,12 +80,22 @@ export class NatsBus implements Bus {
     handler: (message: BusMessage) => void | Promise<void>,
     options: { queue?: string } = {},
   ): Subscription {
-    const registration: Registration = {
-      subject,
-      queue: options.queue,
-      deliver: (message) => void this.deliver(message, handler),
-      subscription: undefined,
-    };
+    return this.register(subject, options.queue, (message) => void this.deliver(message, handler));
+  }
+
+  subscribeBytes(subject: string, handler: (payload: Uint8Array) => void): Subscription {
+    return this.register(subject, undefined, ({ data, headers }) => {
+      if (headers?.code) return;
+      try {
+        handler(data);
+      } catch (error) {
+        this.options.logger.error('nats.subscription.error', { subject, ...errorData(error) });
+      }
+    });
+  }
+
+  private register(subject: string, queue: string | undefined, deliver: (message: Msg) => void): Subscription {
+    const registration: Registration = { subject, queue, deliver, subscription: undefined };
     this.registrations.add(registration);
     this.attach(registration);
     return {

@@ -13,6 +13,8 @@ export interface BuildpackCacheOptions {
   logger: Logger;
   /** Pause before a download is tried again. @default 500 */
   retryDelayMs?: number;
+  /** Limit for one attempt: all others wait for it. @default 600000 */
+  downloadTimeoutMs?: number;
 }
 
 /** An admin buildpack as staging messages name it. */
@@ -30,6 +32,8 @@ export class BuildpackArchiveError extends Error {
 }
 
 const maximumAttempts = 3;
+/** What is larger would not be unpacked either. */
+const largestArchiveBytes = 4 * 1024 ** 3;
 /** What is being unpacked or deleted; keys never begin with a dot. */
 const workPrefix = '.work-';
 
@@ -136,10 +140,11 @@ export class BuildpackCache {
   }
 
   private async download({ key, url }: AdminBuildpack, path: string, signal: AbortSignal | undefined): Promise<void> {
-    const { logger, retryDelayMs = 500 } = this.options;
+    const { logger, retryDelayMs = 500, downloadTimeoutMs: timeoutMs = 600_000 } = this.options;
+    const limits = { maxBytes: largestArchiveBytes, timeoutMs };
     for (let attempt = 1; ; attempt += 1) {
       try {
-        await downloadToFile({ url, path, logger, ...(signal && { signal }) });
+        await downloadToFile({ url, path, logger, ...limits, ...(signal && { signal }) });
         return;
       } catch (error) {
         if (!(error instanceof DownloadError) || attempt === maximumAttempts) throw error;

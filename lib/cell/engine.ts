@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import type { ContainerEngine } from '../containers/engine.js';
 import type { ServerAddress } from '../containers/garden/client/garden-calls.js';
 import { GardenEngine } from '../containers/garden/client/garden-engine.js';
-import { createOciEngine } from '../containers/oci/oci-engine.js';
+import { createOciEngine, type OciEngineOptions } from '../containers/oci/oci-engine.js';
 import { createProcessEngine } from '../containers/process/process-engine.js';
 import { WardenEngine } from '../containers/warden/client/warden-engine.js';
 import type { Logger } from '../logging/logger.js';
@@ -10,6 +10,7 @@ import type { Logger } from '../logging/logger.js';
 /** The `containers` keys of a cell's configuration. */
 export interface EngineSettings {
   runtime: 'auto' | 'crun' | 'runc';
+  disk_quota_driver: 'auto' | 'xfs-prj' | 'ext4-prj' | 'loop-image' | 'none';
   depot_dir?: string | undefined;
   network_pool: string;
   port_pool_start: number;
@@ -17,6 +18,7 @@ export interface EngineSettings {
   spares: number;
   allow_host_access: boolean;
   deny_networks: string[];
+  allow_networks: string[];
   garden_address: string;
 }
 
@@ -36,26 +38,14 @@ const defaultWardenSocket = '/tmp/warden.sock';
 /** The container engine of a cell, shared by all of its fronts. */
 export function createEngine(options: EngineOptions): ContainerEngine {
   const { kind, settings, localIp, logger } = options;
-  const depotDirectory = settings.depot_dir ?? join(options.baseDirectory, 'depot');
-  const portPool = { start: settings.port_pool_start, size: settings.port_pool_size };
   switch (kind) {
     case 'oci':
-      return createOciEngine({
-        depotDirectory,
-        runtime: settings.runtime,
-        networkPool: settings.network_pool,
-        spares: settings.spares,
-        externalIp: localIp,
-        allowHostAccess: settings.allow_host_access,
-        denyNetworks: settings.deny_networks,
-        portPool,
-        logger,
-      });
+      return createOciEngine({ ...ociOptions(options), logger });
     case 'process':
       return createProcessEngine({
-        depotDirectory,
-        portPoolStart: portPool.start,
-        portPoolSize: portPool.size,
+        depotDirectory: depotDirectory(options),
+        portPoolStart: settings.port_pool_start,
+        portPoolSize: settings.port_pool_size,
         logger,
       });
     case 'garden':
@@ -69,6 +59,29 @@ export function createEngine(options: EngineOptions): ContainerEngine {
         logger,
       });
   }
+}
+
+/** The options of the engine `oci`; also what tries it out has to know them. */
+export function ociOptions(
+  options: Pick<EngineOptions, 'settings' | 'baseDirectory' | 'localIp'>,
+): Omit<OciEngineOptions, 'logger'> {
+  const { settings, localIp } = options;
+  return {
+    depotDirectory: depotDirectory(options),
+    runtime: settings.runtime,
+    diskQuotaDriver: settings.disk_quota_driver,
+    networkPool: settings.network_pool,
+    spares: settings.spares,
+    externalIp: localIp,
+    allowHostAccess: settings.allow_host_access,
+    denyNetworks: settings.deny_networks,
+    allowNetworks: settings.allow_networks,
+    portPool: { start: settings.port_pool_start, size: settings.port_pool_size },
+  };
+}
+
+function depotDirectory({ settings, baseDirectory }: Pick<EngineOptions, 'settings' | 'baseDirectory'>): string {
+  return settings.depot_dir ?? join(baseDirectory, 'depot');
 }
 
 /** `/path/of/a.sock`, or `host:port`. */

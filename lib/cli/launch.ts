@@ -1,8 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { StartedApp } from './api-client.js';
+import type { StartedApp } from './api/client.js';
+import type { App, InstanceEntry } from './api/resources.js';
 import { CliError } from './cli-error.js';
 import { showInstances } from './instance-table.js';
-import type { App, InstanceEntry } from './resources.js';
 import { routedRequest } from './routed-request.js';
 import type { Session } from './session.js';
 import { followStagingLog } from './staging-log.js';
@@ -78,11 +78,12 @@ async function watchInstances(session: Session, app: App): Promise<Record<string
   }
 }
 
-/** Nothing brings back a crashed instance while its app starts, nor one that found no room. */
+/** Whether a crashed instance comes back is for the health manager to say; who starts an app wants to know at once. */
 async function refuseFailedStart(session: Session, app: App, instances: Record<string, InstanceEntry>): Promise<void> {
   const entries = Object.entries(instances);
-  const crashed = entries.find(([, { state }]) => state === 'CRASHED');
-  if (crashed && entries.every(([, { state }]) => state === 'RUNNING' || state === 'CRASHED')) {
+  const isCrashed = (state: string) => state === 'CRASHED' || state === 'FLAPPING';
+  const crashed = entries.find(([, { state }]) => isCrashed(state));
+  if (crashed && entries.every(([, { state }]) => state === 'RUNNING' || isCrashed(state))) {
     const [index, { details = 'no reason is known', exit_status: status }] = crashed;
     const exit = typeof status === 'number' ? `, exit status ${status}` : '';
     session.line();
@@ -99,7 +100,7 @@ async function refuseFailedStart(session: Session, app: App, instances: Record<s
 /** `1 of 3 instances running, 2 starting`. */
 function summarize(entries: InstanceEntry[]): string {
   const count = (wanted: string) => entries.filter(({ state }) => state === wanted).length;
-  const others = ['STARTING', 'CRASHED', 'DOWN'].filter((state) => count(state) > 0);
+  const others = ['STARTING', 'CRASHED', 'FLAPPING', 'DOWN'].filter((state) => count(state) > 0);
   return [
     `${count('RUNNING')} of ${entries.length} ${entries.length === 1 ? 'instance' : 'instances'} running`,
     ...others.map((state) => `${count(state)} ${state.toLowerCase()}`),

@@ -11,10 +11,17 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
 // A pager that is left early must not end in an error's text.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
 
-process.exitCode = await runCli(process.argv.slice(2), {
+void runCli(process.argv.slice(2), {
   out: (content) => void process.stdout.write(content),
   error: (text) => void process.stderr.write(text),
   isInteractive: process.stderr.isTTY === true,
+  isOutputTerminal: process.stdout.isTTY === true,
+  // Opened when it is read: an open one would keep the process waiting.
+  get input() {
+    return process.stdin;
+  },
   environment: process.env,
   signal: interrupt.signal,
+}).then((status) => {
+  process.exitCode = status;
 });

@@ -47,6 +47,15 @@ export function formatTime(time: Date): string {
   return `${date} ${two(time.getHours())}:${two(time.getMinutes())}:${two(time.getSeconds())}`;
 }
 
+/** `2026-11-24T03:04:05.67+0100`, local time to the hundredth of a second. */
+export function formatLogTime(time: Date): string {
+  const hundredths = String(Math.floor(time.getMilliseconds() / 10)).padStart(2, '0');
+  const offset = -time.getTimezoneOffset();
+  const two = (value: number) => String(value).padStart(2, '0');
+  const zone = `${offset < 0 ? '-' : '+'}${two(Math.floor(Math.abs(offset) / 60))}${two(Math.abs(offset) % 60)}`;
+  return `${formatTime(time).replace(' ', 'T')}.${hundredths}${zone}`;
+}
+
 /** `3d 4h`, `5m 6s`, `7s`: the two largest units. */
 export function formatDuration(seconds: number): string {
   const whole = Math.max(0, Math.floor(seconds));

@@ -1,5 +1,7 @@
 import { readTargetFile, type Target, targetFilePath } from '../config/target-file.js';
-import { ApiClient } from './api-client.js';
+import { BuildpacksClient } from './api/buildpacks.js';
+import { ApiClient } from './api/client.js';
+import { ApiTransport } from './api/transport.js';
 import { CliError } from './cli-error.js';
 
 /** Where a command writes, and what ends it. */
@@ -8,7 +10,13 @@ export interface Terminal {
   error(text: string): void;
   /** Whether progress may be drawn over itself. */
   isInteractive: boolean;
+  /** Whether a person reads what `out` gets. @default false */
+  isOutputTerminal?: boolean;
+  /** Standard input. @default nothing */
+  input?: AsyncIterable<Buffer | string>;
   environment: NodeJS.ProcessEnv;
+  /** Paths are relative to it. @default the process's own */
+  directory?: string;
   /** Ctrl-C. */
   signal: AbortSignal;
 }
@@ -22,10 +30,14 @@ export interface TargetOptions {
 export interface Session {
   terminal: Terminal;
   client: ApiClient;
+  buildpacks: BuildpacksClient;
   /** Base URL of the router, when known. */
   router: string | undefined;
   line(text?: string): void;
 }
+
+/** Runs a command with a session of its own. */
+export type RunCommand = (command: (session: Session) => Promise<void>) => Promise<void>;
 
 /** Runs a command with a session and closes it. @throws CliError when no target is known */
 export async function withSession(
@@ -34,12 +46,14 @@ export async function withSession(
   command: (session: Session) => Promise<void>,
 ): Promise<void> {
   const target = await findTarget(options, terminal.environment);
-  const client = new ApiClient({ target, signal: terminal.signal });
+  const transport = new ApiTransport({ target, signal: terminal.signal });
+  const client = new ApiClient(transport);
+  const buildpacks = new BuildpacksClient(transport);
   try {
     const router = target.router ?? (await client.info()).router ?? undefined;
-    await command({ terminal, client, router, line: (text = '') => terminal.out(`${text}\n`) });
+    await command({ terminal, client, buildpacks, router, line: (text = '') => terminal.out(`${text}\n`) });
   } finally {
-    await client.close();
+    await transport.close();
   }
 }
 

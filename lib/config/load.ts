@@ -15,20 +15,23 @@ export class ConfigError extends Error {
   }
 }
 
+/** @throws ConfigFileError when a file is unreadable or no YAML (or JSON, which is YAML) */
+export function readConfigFile(path: string): unknown {
+  try {
+    return parseYaml(readFileSync(path, 'utf8'));
+  } catch (error) {
+    throw new ConfigFileError(`${path}: ${(error as Error).message}`, { cause: error });
+  }
+}
+
 /**
- * Reads a YAML (or JSON, which is YAML) file and checks it against a schema.
+ * Reads a YAML file and checks it against a schema.
  *
  * @throws ConfigFileError when the file is unreadable or no YAML mapping
  * @throws ConfigError when the content does not fit; `problems` has one line per key, `staging.memory_limit_mb: ...`
  */
 export function loadConfig<Schema extends z.ZodType>(path: string, schema: Schema): z.output<Schema> {
-  let document: unknown;
-  try {
-    document = parseYaml(readFileSync(path, 'utf8'));
-  } catch (error) {
-    throw new ConfigFileError(`${path}: ${(error as Error).message}`, { cause: error });
-  }
-  return parseConfig(path, document, schema);
+  return parseConfig(path, readConfigFile(path), schema);
 }
 
 /** Checks an already parsed document; `path` only names it in errors. */
@@ -74,7 +77,7 @@ function depthOf(issues: z.core.$ZodIssue[]): number {
 }
 
 /** `stacks[0].package_path` from `['stacks', 0, 'package_path']`. */
-function formatKeyPath(path: PropertyKey[]): string {
+export function formatKeyPath(path: PropertyKey[]): string {
   if (path.length === 0) return '(top level)';
   return path
     .map((part, position) => (typeof part === 'number' ? `[${part}]` : `${position === 0 ? '' : '.'}${String(part)}`))

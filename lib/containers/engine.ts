@@ -173,6 +173,11 @@ export interface ContainerProcess {
   wait(options?: { signal?: AbortSignal }): Promise<number>;
   signal(signal: ProcessSignal): Promise<void>;
   resize(columns: number, rows: number): Promise<void>;
+  /**
+   * Nobody will ask for this ended process any more: its id becomes free and what is kept of it goes. Those who are
+   * attached get all that they would. Absent where an engine forgets by itself alone.
+   */
+  forget?(): Promise<void>;
 }
 
 export interface ContainerInfo {

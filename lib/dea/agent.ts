@@ -1,34 +1,19 @@
-import { randomBytes, randomUUID } from 'node:crypto';
-import { mkdir, rm } from 'node:fs/promises';
-import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Bus } from '../bus/bus.js';
-import { createNatsBus } from '../bus/nats-bus.js';
-import { BuildpackCache } from '../cell/buildpack-cache.js';
-import { DropletCache } from '../cell/droplet-cache.js';
-import { createEngine } from '../cell/engine.js';
-import { Ledger } from '../cell/ledger.js';
 import type { ContainerEngine } from '../containers/engine.js';
 import { errorData, type LogData, type Logger } from '../logging/logger.js';
 import type { Component } from '../process/program.js';
-import { type DeaConfig, engineKind, natsServers, unusedKeys } from './config.js';
-import { fileRootsOf } from './file-roots.js';
-import { FileServer } from './files/file-server.js';
-import { Heartbeat } from './heartbeat.js';
-import { InstanceManager } from './instances/instance-manager.js';
+import { Activity } from './activity.js';
+import { newAgentId } from './agent-id.js';
+import { type AgentParts, assemble } from './assembly.js';
+import { countedLogger, type LogCounts } from './component/counted-logger.js';
+import type { DeaConfig } from './config.js';
+import { bailOutSeconds, Evacuation } from './evacuation.js';
 import { InstanceRegistry } from './instances/instance-registry.js';
-import { KnownDroplets } from './instances/known-droplets.js';
-import { localAddress } from './local-address.js';
+import { Intake } from './intake.js';
 import { protocolVersion, routerStartSchema, subjects } from './messages.js';
 import { PidFile } from './pid-file.js';
-import { Reapers } from './reapers.js';
-import { Locator } from './responders/locator.js';
-import { Responders } from './responders/responders.js';
-import { RouterClient } from './router-client.js';
-import { Snapshot } from './snapshot.js';
-import { StagingManager } from './staging/staging-manager.js';
+import { shutDown, step } from './shutdown.js';
 import { StagingRegistry } from './staging/staging-registry.js';
-import { stagingLogPath } from './staging/staging-task.js';
 
 export interface AgentOptions {
   config: DeaConfig;
@@ -37,33 +22,35 @@ export interface AgentOptions {
   builderDirectory: string;
 }
 
-const statsPeriodMs = 30_000;
-/** Containers get 10 s to stop; what is not gone 20 s later is left to the next start (docs/protocol/dea.md §16.2). */
-const shutdownLimitMs = 30_000;
-
-/** Share of the cell's disk that cached droplets may take. */
-const dropletCacheShare = 0.1;
-
-/** Sub-directories of `base_dir` (docs/protocol/dea.md §1.6). */
-const directoryNames = ['db', 'droplets', 'instances', 'tmp', 'staging', 'crashes', 'admin_buildpacks'] as const;
+/** How long a shutdown waits for a start that it interrupts. */
+const startLimitMs = 15_000;
 
 /**
  * The DEA front of a cell: a legacy Cloud Controller drives it over NATS. This file tells what there is and in which
  * order it starts and stops (docs/protocol/dea.md §1.2, §1.3, §16.2).
  */
 export class Agent implements Component {
-  readonly id = randomUUID();
+  readonly id: string;
+  private readonly activity = new Activity();
+  private readonly options: AgentOptions;
+  private readonly logCounts: LogCounts;
   private readonly instances = new InstanceRegistry();
   private readonly stagingTasks = new StagingRegistry();
-  private routerTimer: NodeJS.Timeout | undefined;
-  private timers: NodeJS.Timeout[] = [];
+  private readonly intake = new Intake();
+  private starting: Promise<void> | undefined;
   private stopping: Promise<void> | undefined;
+  private heartbeatTimer: NodeJS.Timeout | undefined;
+  private evacuation: Evacuation | undefined;
   private parts: AgentParts | undefined;
   /** Whether peers know of this agent, and have to be told when it goes. */
   private isAnnounced = false;
   private readonly pidFile: PidFile;
 
-  private constructor(private readonly options: AgentOptions) {
+  private constructor(options: AgentOptions) {
+    const { logger, counts } = countedLogger(options.logger, options.config.logging.level);
+    this.options = { ...options, logger };
+    this.logCounts = counts;
+    this.id = newAgentId(options.config);
     this.pidFile = new PidFile(options.config.pid_filename);
   }
 
@@ -71,29 +58,45 @@ export class Agent implements Component {
     return new Agent(options);
   }
 
-  async start(): Promise<void> {
+  start(): Promise<void> {
+    this.starting ??= this.runStart();
+    return this.starting;
+  }
+
+  private async runStart(): Promise<void> {
     const { config, logger } = this.options;
     await this.pidFile.acquire();
-    for (const key of unusedKeys(config)) logger.warn('config.key.unused', { key, reason: 'docs/limits.md' });
-    const parts = await this.assemble();
+    const { activity, logCounts, instances, stagingTasks, intake } = this;
+    const parts = await assemble({
+      ...this.options,
+      agentId: this.id,
+      activity,
+      logCounts,
+      instances,
+      stagingTasks,
+      intake,
+      handleRouterStart: (body) => this.handleRouterStart(body),
+    });
     this.parts = parts;
     if (this.stopping) return;
+    parts.telemetry.start();
     await parts.engine.start();
+    if (this.stopping) return;
     for (const { package_path } of config.stacks) this.prepareStack(parts.engine, package_path);
     await parts.droplets.start();
     await parts.files.start();
     await parts.bus.start();
     await this.resume(parts);
     if (this.stopping) return;
+    parts.staging.start();
+    await parts.fronts.start();
     parts.responders.start();
     parts.reapers.start();
     parts.locator.start();
-    this.timers = [
-      setInterval(() => parts.heartbeat.send(), config.intervals.heartbeat * 1000),
-      setInterval(() => this.collectStats(), statsPeriodMs),
-    ];
-    this.registerRoutesEvery(config.intervals.router_register_in_seconds);
-    parts.bus.onConnect(() => this.registerRoutes());
+    this.heartbeatTimer = setInterval(() => parts.heartbeat.send(), config.intervals.heartbeat * 1000);
+    parts.telemetry.measure({ ledger: parts.ledger, instances: this.instances });
+    parts.routes.every(config.intervals.router_register_in_seconds);
+    parts.bus.onConnect(() => parts.routes.registerAll());
     this.announceStart(parts);
     this.isAnnounced = true;
     logger.info(`Starting with ${this.instances.all().length} instances`);
@@ -113,180 +116,56 @@ export class Agent implements Component {
     return this.stopping;
   }
 
-  /** USR1: the Cloud Controller places nothing here any more, apps run on (docs/protocol/dea.md §16). */
-  withdraw(): void {
+  /**
+   * USR1: the Cloud Controller places nothing here any more, apps run on (docs/protocol/dea.md §16). While the agent
+   * is starting, it waits for that.
+   */
+  async withdraw(): Promise<void> {
+    await this.starting;
+    if (this.stopping || !this.parts) return;
+    this.parts.locator.stop();
     this.publishShutdown();
-    this.parts?.locator.stop();
+  }
+
+  /**
+   * USR2: apps are moved elsewhere; `onEnd` is called when the agent may stop. Idempotent: an evacuation under way goes
+   * on (docs/protocol/dea.md §16.1). While the agent is starting, it waits for that.
+   */
+  async evacuate(onEnd: () => void): Promise<void> {
+    await this.starting;
+    const { parts } = this;
+    if (this.stopping || !parts || this.evacuation) return;
+    const { instances, stagingTasks, intake } = this;
+    const { config, logger } = this.options;
+    const { manager, heartbeat } = parts;
+    intake.close('evacuating');
+    parts.locator.stop();
+    parts.responders.leaveStagingQueue();
+    this.publishShutdown();
+    clearInterval(this.heartbeatTimer);
+    const bailOutMs = bailOutSeconds(config) * 1000;
+    this.evacuation = new Evacuation({
+      bailOutMs,
+      instances,
+      manager,
+      stagingTasks,
+      heartbeat,
+      monotonicClock: () => performance.now(),
+      onEnd,
+      logger,
+    });
+    this.evacuation.start();
   }
 
   logSignal(signal: NodeJS.Signals, data: LogData = {}): void {
     this.options.logger.warn(`caught ${signal}`, data);
   }
 
-  private async assemble(): Promise<AgentParts> {
-    const { config, logger, builderDirectory } = this.options;
-    const path = (name: (typeof directoryNames)[number]) => join(config.base_dir, name);
-    for (const name of directoryNames) await mkdir(path(name), { recursive: true, mode: 0o755 });
-    await emptyDirectory(path('tmp'));
-    await emptyDirectory(path('staging'));
-
-    const clock = Date.now;
-    const localIp = config.local_ip ?? (await localAddress());
-    const bus = createNatsBus({ servers: natsServers(config), logger, name: `dea-${config.index}` });
-    const engine = createEngine({
-      kind: engineKind(config),
-      settings: config.containers,
-      wardenSocket: config.warden_socket,
-      baseDirectory: config.base_dir,
-      localIp,
-      logger,
-    });
-    const { instances, stagingTasks } = this;
-    const ledger = await Ledger.open({
-      path: join(path('db'), 'ledger.json'),
-      temporaryDirectory: path('tmp'),
-      capacity: capacityOf(config),
-    });
-    const droplets = DropletCache.create({
-      directory: path('droplets'),
-      maxBytes: Math.floor(capacityOf(config).diskMb * 1024 * 1024 * dropletCacheShare),
-      isReferenced: (sha1) => instances.all().some(({ attributes }) => attributes.dropletSha1?.toLowerCase() === sha1),
-      clock,
-      logger,
-    });
-    const buildpacks = BuildpackCache.create({ directory: path('admin_buildpacks'), logger });
-    const directoryServer = { uuid: randomBytes(16).toString('hex'), key: randomBytes(16).toString('hex') };
-    const files = FileServer.create({
-      directoryServer: {
-        host: config.directory_server.address,
-        port: config.directory_server.v2_port,
-        isExternal: config.directory_server.external,
-      },
-      fileApi: { port: config.directory_server.file_api_port },
-      hostUuid: directoryServer.uuid,
-      key: directoryServer.key,
-      domain: config.domain,
-      ...(config.directory_server.url_port !== undefined && { urlPort: config.directory_server.url_port }),
-      protocol: config.directory_server.protocol,
-      roots: fileRootsOf(instances, stagingTasks),
-      streamingTimeoutMs: (config.directory_server.streaming_timeout || 60) * 1000,
-      clock,
-      logger,
-    });
-    const router = new RouterClient({
-      bus,
-      agentId: this.id,
-      index: config.index,
-      localIp,
-      directoryServer: { uri: `${directoryServer.uuid}.${config.domain}`, port: () => files.directoryServerPort },
-    });
-    const heartbeat = new Heartbeat({ bus, agentId: this.id, instances });
-    const snapshot: Snapshot = new Snapshot({
-      path: join(path('db'), 'instances.json'),
-      temporaryDirectory: path('tmp'),
-      logger,
-      clock,
-      instances: () => instances.all(),
-      stagingTasks: () => stagingTasks.all(),
-    });
-    const manager = new InstanceManager({
-      context: {
-        config,
-        engine,
-        ledger,
-        droplets,
-        knownDroplets: new KnownDroplets(),
-        crashesDirectory: path('crashes'),
-        localIp,
-        logger,
-        clock,
-      },
-      registry: instances,
-      bus,
-      router,
-      heartbeat,
-      snapshot,
-      logger,
-    });
-    const staging = new StagingManager({
-      context: {
-        config,
-        engine,
-        ledger,
-        droplets,
-        buildpacks,
-        stagingDirectory: path('staging'),
-        adminBuildpacksDirectory: path('admin_buildpacks'),
-        builderDirectory,
-        logger,
-        buildpackKeysInUse: () => stagingTasks.all().flatMap((task) => task.adminBuildpackKeys),
-        logUrl: (taskId) => files.stagingLogUrl(taskId, stagingLogPath),
-        onChange: () => snapshot.saveSoon(),
-      },
-      registry: stagingTasks,
-      instances: manager,
-      ledger,
-      snapshot,
-      logger,
-    });
-    const locator = new Locator({
-      bus,
-      agentId: this.id,
-      config,
-      ledger,
-      instances,
-      isolation: engine.isolation,
-      logger,
-    });
-    const responders = new Responders({
-      bus,
-      config,
-      ledger,
-      instances,
-      manager,
-      staging,
-      locator,
-      heartbeat,
-      find: {
-        agentId: this.id,
-        localIp,
-        clock,
-        fileUrl: (instanceId, filePath) => files.instanceFileUrl(instanceId, filePath),
-      },
-      handleRouterStart: (body) => this.handleRouterStart(body),
-      logger,
-    });
-    const reapers = new Reapers({
-      config,
-      engine,
-      instances,
-      manager,
-      stagingTasks,
-      crashesDirectory: path('crashes'),
-      clock,
-      logger,
-    });
-    return {
-      bus,
-      engine,
-      ledger,
-      droplets,
-      files,
-      router,
-      heartbeat,
-      snapshot,
-      manager,
-      staging,
-      locator,
-      responders,
-      reapers,
-      localIp,
-    };
-  }
-
   /** Brings back what an earlier agent left; what belongs to no instance any more is reclaimed. */
   private async resume(parts: AgentParts): Promise<void> {
-    await parts.manager.resume(await parts.snapshot.load());
+    const saved = await parts.snapshot.load();
+    parts.staging.tellInterrupted(saved.stagingTasks, (failure) => parts.fronts.reportInterrupted(failure));
+    await parts.manager.resume(saved.instances);
     await parts.reapers.reclaimContainers();
     const live = new Set(this.instances.all().map(({ reservationId }) => reservationId));
     for (const { id, owner } of parts.ledger.list()) {
@@ -295,11 +174,12 @@ export class Agent implements Component {
     await parts.snapshot.save();
   }
 
-  private announceStart({ bus, heartbeat, localIp }: AgentParts): void {
+  private announceStart({ bus, heartbeat, files, localIp }: AgentParts): void {
     const { legacy_protocols: protocols } = this.options.config;
     heartbeat.send();
     if (protocols.includes('dea.start')) {
-      bus.publish(subjects.agentStarted, { id: this.id, ip: localIp, version: protocolVersion });
+      const { port } = files.firstDirectory ?? {};
+      bus.publish(subjects.agentStarted, { id: this.id, ip: localIp, version: protocolVersion, port });
     }
     if (protocols.includes('router.greet')) this.greetRouters(bus);
   }
@@ -312,33 +192,11 @@ export class Agent implements Component {
   }
 
   private handleRouterStart(body: unknown): void {
-    this.registerRoutes();
+    const { routes } = this.parts!;
     const advised = routerStartSchema.safeParse(body);
-    if (!advised.success || !this.options.config.legacy_protocols.includes('router.greet')) return;
-    this.registerRoutesEvery(advised.data.minimumRegisterIntervalInSeconds);
-  }
-
-  private registerRoutesEvery(seconds: number): void {
-    if (this.stopping) return;
-    clearInterval(this.routerTimer);
-    this.routerTimer = setInterval(() => this.registerRoutes(), seconds * 1000);
-    this.registerRoutes();
-  }
-
-  private registerRoutes(): void {
-    if (this.stopping || !this.parts) return;
-    const { router } = this.parts;
-    for (const instance of this.instances.all()) {
-      const isRouted = instance.state === 'RUNNING' || instance.state === 'EVACUATING';
-      if (isRouted && instance.attributes.applicationUris.length > 0) router.registerInstance(instance);
-    }
-    router.registerDirectoryServer();
-  }
-
-  private collectStats(): void {
-    for (const instance of this.instances.all()) {
-      if (instance.state === 'RUNNING') void instance.collectStats();
-    }
+    const isHeard = advised.success && this.options.config.legacy_protocols.includes('router.greet');
+    if (isHeard) routes.every(advised.data.minimumRegisterIntervalInSeconds);
+    else routes.registerAll();
   }
 
   private publishShutdown(): void {
@@ -352,6 +210,8 @@ export class Agent implements Component {
 
   private async shutdown(): Promise<void> {
     const { logger } = this.options;
+    // A start under way ends at its next step: what it is just setting up could not be given back before.
+    await step('start', startLimitMs, async () => this.starting?.catch(() => {}), logger);
     if (this.parts) {
       await this.release(this.parts);
       logger.info('All instances and staging tasks stopped, exiting.');
@@ -360,10 +220,10 @@ export class Agent implements Component {
   }
 
   private async release(parts: AgentParts): Promise<void> {
-    const { logger } = this.options;
-    const attempt = (name: string, work: Promise<unknown>) =>
-      work.catch((error: unknown) => logger.error(`shutdown.${name}.failed`, errorData(error)));
-    for (const timer of [...this.timers, this.routerTimer]) clearInterval(timer);
+    this.intake.close('shutting down');
+    clearInterval(this.heartbeatTimer);
+    this.evacuation?.stop();
+    parts.routes.stop();
     parts.locator.stop();
     parts.responders.stop();
     parts.reapers.stop();
@@ -371,54 +231,7 @@ export class Agent implements Component {
       this.publishShutdown();
       parts.router.unregisterDirectoryServer();
     }
-    await Promise.race([this.stopEverything(parts), delay(shutdownLimitMs, undefined, { ref: false })]);
-    await attempt('droplets', parts.droplets.clear());
-    await attempt('files', parts.files.stop());
-    await attempt('bus', parts.bus.stop());
-    await attempt('snapshot', parts.snapshot.save());
-    await attempt('engine', parts.engine.release());
+    const drainDelayMs = this.options.config.instance.drain_delay_secs * 1000;
+    await shutDown({ ...parts, instances: this.instances, drainDelayMs, logger: this.options.logger });
   }
-
-  private async stopEverything(parts: AgentParts): Promise<void> {
-    const { logger } = this.options;
-    const stops = this.instances
-      .all()
-      .filter(({ state }) => state !== 'CRASHED')
-      .map((instance) =>
-        parts.manager
-          .stopInstance(instance)
-          .catch((error: unknown) => logger.warn(`Failed stopping instance ${instance.id}`, errorData(error))),
-      );
-    await Promise.all([parts.staging.shutdown(), ...stops]);
-    await parts.manager.settle();
-  }
-}
-
-interface AgentParts {
-  bus: Bus;
-  engine: ContainerEngine;
-  ledger: Ledger;
-  droplets: DropletCache;
-  files: FileServer;
-  router: RouterClient;
-  heartbeat: Heartbeat;
-  snapshot: Snapshot;
-  manager: InstanceManager;
-  staging: StagingManager;
-  locator: Locator;
-  responders: Responders;
-  reapers: Reapers;
-  localIp: string;
-}
-
-function capacityOf({ resources }: DeaConfig): { memoryMb: number; diskMb: number } {
-  return {
-    memoryMb: resources.memory_mb * resources.memory_overcommit_factor,
-    diskMb: resources.disk_mb * resources.disk_overcommit_factor,
-  };
-}
-
-async function emptyDirectory(path: string): Promise<void> {
-  await rm(path, { recursive: true, force: true });
-  await mkdir(path, { mode: 0o755 });
 }

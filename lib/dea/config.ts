@@ -2,13 +2,21 @@ import { existsSync } from 'node:fs';
 import { z } from 'zod';
 import { ConfigError, loadConfig } from '../config/load.js';
 import { stenoLevels } from '../logging/steno.js';
+import { parseRouterAddress } from '../loggregator/router-address.js';
 
 const port = z.int().min(0).max(65535);
+const network = z.cidrv4('must be an IPv4 network such as 10.254.0.0/22');
 const positiveInt = z.int().positive();
 const factor = z.number().positive();
 const certificateFiles = { key_file: z.string(), cert_file: z.string() };
 
 const bandwidthLimit = z.object({ rate: positiveInt, burst: positiveInt });
+
+const routerAddress = z.string().transform((text, context) => {
+  const address = parseRouterAddress(text);
+  if (!address) context.addIssue({ code: 'custom', message: 'must be host:port' });
+  return address ?? z.NEVER;
+});
 
 /** Stack entries of old files are plain names; their root file system is the machine's default one. */
 const stack = z.union([
@@ -27,14 +35,39 @@ export const legacyProtocols = [
   'staging.advertise',
   'staging',
   'router.greet',
+  'droplet.exited.evacuation',
+  'vcap.component',
+  'dea.discover',
+  'droplet.status',
 ] as const;
-export type LegacyProtocol = (typeof legacyProtocols)[number];
+
+/**
+ * Dialects that are spoken only where the file names them: what agents of before December 2013 told on `droplet.exited`
+ * contradicts what later Cloud Controllers expect of a stop.
+ */
+export const optionalLegacyProtocols = ['droplet.exited.shutdown', 'droplet.exited.stopped'] as const;
+export type LegacyProtocol = (typeof legacyProtocols)[number] | (typeof optionalLegacyProtocols)[number];
 
 const legacyProtocolList = z.union([
   z.literal('all').transform((): LegacyProtocol[] => [...legacyProtocols]),
   z.literal('none').transform((): LegacyProtocol[] => []),
-  z.array(z.enum(legacyProtocols)),
+  z.array(z.enum([...legacyProtocols, ...optionalLegacyProtocols])),
 ]);
+
+/** Keys of older files that have no meaning any more; accepted, so that those files load as they stand. */
+const obsolete = z.unknown().optional();
+
+const httpUrl = z.url({ protocol: /^https?$/, error: 'must be an http or https URL' });
+
+/** Before March 2016 the section held only a `uri`, of which agents did not make use. */
+const hm9000 = z.preprocess(
+  (value) => (isOldHm9000(value) ? undefined : value),
+  z.object({ listener_uri: httpUrl, ca_file: z.string(), ...certificateFiles, uri: obsolete }).optional(),
+);
+
+function isOldHm9000(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && 'uri' in value && !('listener_uri' in value);
+}
 
 /** `dea.yml`: keys, types and defaults of docs/protocol/dea.md §2; every leaf has its own default. */
 export const deaConfigSchema = z
@@ -48,7 +81,9 @@ export const deaConfigSchema = z
     domain: z.string().default('localhost'),
     local_ip: z.string().optional(),
     service_name: z.string().optional(),
-    cc_url: z.string().optional(),
+    cc_url: httpUrl.optional(),
+    only_production_apps: obsolete,
+    runtimes: obsolete,
     dea_ruby: z.string().optional(),
     post_setup_hook: z.string().optional(),
     legacy_protocols: legacyProtocolList.prefault('all'),
@@ -57,7 +92,13 @@ export const deaConfigSchema = z
       file: z.string().optional(),
       syslog: z.string().optional(),
     }),
-    loggregator: z.object({ router: z.string().optional() }).prefault({}),
+    loggregator: z
+      .object({
+        router: routerAddress.optional(),
+        shared_secret: z.string().min(1).optional(),
+        emit_app_output: z.boolean().default(true),
+      })
+      .prefault({}),
     directory_server: z.object({
       protocol: z.enum(['http', 'https']).default('http'),
       v2_port: port,
@@ -77,7 +118,7 @@ export const deaConfigSchema = z
     }),
     stacks: z.array(stack).default([]),
     placement_properties: z.object({ zone: z.string().default('default') }).prefault({}),
-    hm9000: z.object({ listener_uri: z.string(), ca_file: z.string(), ...certificateFiles }).optional(),
+    hm9000,
     ssl: z.object({ port, ca_file: z.string().optional(), ...certificateFiles }).optional(),
     intervals: z
       .object({
@@ -113,7 +154,7 @@ export const deaConfigSchema = z
     crash_lifetime_secs: positiveInt.default(3600),
     crash_block_usage_ratio_threshold: z.number().min(0).max(1).default(0.8),
     crash_inode_usage_ratio_threshold: z.number().min(0).max(1).default(0.8),
-    evacuation_bail_out_time_in_seconds: positiveInt.default(600),
+    evacuation_bail_out_time_in_seconds: positiveInt.optional(),
     evacuation_delay_secs: positiveInt.optional(),
     default_health_check_timeout: positiveInt.optional(),
     maximum_health_check_timeout: positiveInt.optional(),
@@ -122,9 +163,13 @@ export const deaConfigSchema = z
         memory_to_cpu_share_ratio: positiveInt.default(8),
         max_cpu_share_limit: positiveInt.default(256),
         min_cpu_share_limit: positiveInt.default(1),
+        cpu_limit_shares: obsolete,
         disk_inode_limit: positiveInt.default(200_000),
         nproc_limit: positiveInt.default(512),
         bandwidth_limit: bandwidthLimit.optional(),
+        drain_delay_secs: z.number().min(0).max(60).default(0),
+        stuck_stop_secs: positiveInt.default(60),
+        health_check_interval_secs: z.number().min(0).default(0),
       })
       .prefault({}),
     staging: z
@@ -132,6 +177,7 @@ export const deaConfigSchema = z
         enabled: z.boolean().default(false),
         max_staging_duration: z.number().positive().default(900),
         environment: z.record(z.string(), z.unknown()).optional(),
+        platform_config: obsolete,
         memory_limit_mb: positiveInt.default(1024),
         disk_limit_mb: positiveInt.default(2048),
         disk_inode_limit: positiveInt.default(200_000),
@@ -145,13 +191,15 @@ export const deaConfigSchema = z
       .object({
         engine: z.enum(['oci', 'process', 'garden', 'warden']).optional(),
         runtime: z.enum(['auto', 'crun', 'runc']).default('auto'),
+        disk_quota_driver: z.enum(['auto', 'xfs-prj', 'ext4-prj', 'loop-image', 'none']).default('auto'),
         depot_dir: z.string().startsWith('/', 'must be an absolute path').optional(),
-        network_pool: z.cidrv4('must be an IPv4 network such as 10.254.0.0/22').default('10.254.0.0/22'),
+        network_pool: network.default('10.254.0.0/22'),
         port_pool_start: port.default(61001),
         port_pool_size: positiveInt.default(4534),
         spares: z.int().min(0).default(10),
         allow_host_access: z.boolean().default(false),
-        deny_networks: z.array(z.string()).default([]),
+        deny_networks: z.array(network).default([]),
+        allow_networks: z.array(network).default([]),
         garden_address: z
           .string()
           .regex(/^(\/.+|[^/]+:\d{1,5})$/, 'must be the path of a socket or host:port')
@@ -204,18 +252,6 @@ function requireFiles(path: string, fault: string, files: (string | undefined)[]
   if (missing.length > 0) {
     throw new ConfigError(path, [`${fault}: One or more files not found: ${missing.join(', ')}`]);
   }
-}
-
-/** Keys that the file gives and this version checks but does not act on (docs/limits.md): nobody should rely on them. */
-export function unusedKeys(config: DeaConfig): string[] {
-  const given: Record<string, unknown> = {
-    ssl: config.ssl,
-    hm9000: config.hm9000,
-    cc_url: config.cc_url,
-    'loggregator.router': config.loggregator.router,
-    'logging.syslog': config.logging.syslog,
-  };
-  return Object.keys(given).filter((key) => given[key] !== undefined);
 }
 
 /** The NATS servers, whichever key named them. */

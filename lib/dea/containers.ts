@@ -2,12 +2,13 @@ import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { createWriteStream } from 'node:fs';
-import { mkdir, readFile } from 'node:fs/promises';
+import { type FileHandle, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Transform, Writable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
+import { type Readable, Transform, Writable } from 'node:stream';
+import { finished, pipeline } from 'node:stream/promises';
 import type { BindMount, Container, ContainerEngine, ProcessSpec } from '../containers/engine.js';
-import { resolveBeneath } from '../files/beneath.js';
+import { EntityNotFoundError, NotServableError, type ServedEntry } from '../files/held-place.js';
+import { Walk } from '../files/walk.js';
 import type { DeaConfig } from './config.js';
 
 /** The user that apps and buildpacks run as. */
@@ -74,7 +75,10 @@ export class ContainerPaths {
   }
 }
 
-type ScriptOptions = Pick<ProcessSpec, 'user' | 'dir'>;
+interface ScriptOptions extends Pick<ProcessSpec, 'user' | 'dir'> {
+  /** Given the end of what the program has printed, whether it failed or not. */
+  onOutput?: (output: { stdout: string; stderr: string }) => void;
+}
 
 /**
  * Runs a program to its end, without a shell.
@@ -86,7 +90,8 @@ export function runProgram(
   args: string[],
   options: ScriptOptions = {},
 ): Promise<void> {
-  return runToEnd(container, { path: program, args, ...options });
+  const { onOutput, ...spec } = options;
+  return runToEnd(container, { path: program, args, ...spec }, { onOutput });
 }
 
 /**
@@ -94,8 +99,12 @@ export function runProgram(
  * list (docs/adr/0004-scripts-on-standard-input.md).
  * @throws ScriptError when it fails
  */
-export function runSecretScript(container: Container, script: string, options: ScriptOptions = {}): Promise<void> {
-  return runToEnd(container, { path: 'bash', ...options }, script);
+export function runSecretScript(
+  container: Container,
+  script: string,
+  options: Omit<ScriptOptions, 'onOutput'> = {},
+): Promise<void> {
+  return runToEnd(container, { path: 'bash', ...options }, { stdin: script });
 }
 
 /**
@@ -106,11 +115,15 @@ export function runScript(container: Container, script: string, options: ScriptO
   return runProgram(container, 'bash', ['-c', script], options);
 }
 
-async function runToEnd(container: Container, spec: ProcessSpec, stdin?: string): Promise<void> {
-  const stderr = new Tail();
-  const io = { stdout: new Tail(), stderr, ...(stdin !== undefined && { stdin }) };
-  const running = await container.run(spec, io);
+async function runToEnd(
+  container: Container,
+  spec: ProcessSpec,
+  { stdin, onOutput }: { stdin?: string; onOutput?: ScriptOptions['onOutput'] },
+): Promise<void> {
+  const [stdout, stderr] = [new Tail(), new Tail()];
+  const running = await container.run(spec, { stdout, stderr, ...(stdin !== undefined && { stdin }) });
   const exitStatus = await running.wait();
+  onOutput?.({ stdout: stdout.text, stderr: stderr.text });
   if (exitStatus !== 0) throw new ScriptError(exitStatus, stderr.text);
 }
 
@@ -129,15 +142,42 @@ class Tail extends Writable {
   }
 }
 
-/** Reads a small file of a container on the host; undefined when there is none. Links are resolved in the container. */
+/** More than any file that the agent reads out of a container has. */
+const largestContainerFile = 256 * 1024;
+
+/**
+ * Reads a small file of a container on the host; undefined when there is none, nor any other regular file. Links are
+ * resolved in the container. Whoever owns the container may have put anything there, and change it meanwhile.
+ * @throws RangeError when the file is larger than 256 KiB
+ */
 export async function readContainerFile(rootDirectory: string, path: string): Promise<string | undefined> {
   try {
-    return await readFile(await resolveBeneath(rootDirectory, path), 'utf8');
+    const { kind, handle } = await openInContainer(rootDirectory, path);
+    try {
+      return kind === 'file' ? await readBounded(handle, path) : undefined;
+    } finally {
+      await handle.close();
+    }
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === 'ENOENT' || code === 'ENOTDIR' || code === 'EISDIR') return undefined;
+    if (error instanceof EntityNotFoundError || error instanceof NotServableError) return undefined;
     throw error;
   }
+}
+
+async function openInContainer(rootDirectory: string, path: string): Promise<ServedEntry> {
+  const walk = await Walk.from(rootDirectory);
+  try {
+    await walk.go(path);
+    return await walk.place.open();
+  } finally {
+    walk.close();
+  }
+}
+
+async function readBounded(handle: FileHandle, path: string): Promise<string> {
+  const { buffer, bytesRead } = await handle.read({ buffer: Buffer.alloc(largestContainerFile + 1), position: 0 });
+  if (bytesRead > largestContainerFile) throw new RangeError(`${path} has more than ${largestContainerFile} bytes`);
+  return buffer.toString('utf8', 0, bytesRead);
 }
 
 /**
@@ -145,6 +185,7 @@ export async function readContainerFile(rootDirectory: string, path: string): Pr
  * @returns the SHA-1 of its bytes, hexadecimal
  */
 export async function copyFileOut(container: Container, path: string, target: string): Promise<string> {
+  const tar = await container.streamOut({ path, user: appUser });
   const extract = spawn('tar', ['-xO'], { stdio: ['pipe', 'pipe', 'ignore'] });
   const sha1 = createHash('sha1');
   const hashing = new Transform({
@@ -154,9 +195,8 @@ export async function copyFileOut(container: Container, path: string, target: st
     },
   });
   await Promise.all([
-    pipeline(await container.streamOut({ path, user: appUser }), extract.stdin),
+    feed(tar, extract, 'tar -xO'),
     pipeline(extract.stdout, hashing, createWriteStream(target, { mode: 0o600 })),
-    succeed(extract, 'tar -xO'),
   ]);
   return sha1.digest('hex');
 }
@@ -164,15 +204,28 @@ export async function copyFileOut(container: Container, path: string, target: st
 /** Copies the content of a directory out of a container into a directory on the host. */
 export async function copyDirectoryOut(container: Container, path: string, target: string): Promise<void> {
   await mkdir(target, { recursive: true });
+  const tar = await container.streamOut({ path: join(path, '/'), user: 'root' });
   const args = ['-x', '--no-same-owner', '--no-same-permissions', '--no-overwrite-dir', '-C', target];
   const extract = spawn('tar', args, { stdio: ['pipe', 'ignore', 'ignore'] });
-  await Promise.all([
-    pipeline(await container.streamOut({ path: join(path, '/'), user: 'root' }), extract.stdin),
-    succeed(extract, 'tar -x'),
-  ]);
+  await feed(tar, extract, 'tar -x');
 }
 
-async function succeed(child: ReturnType<typeof spawn>, name: string): Promise<void> {
+/**
+ * Has a child unpack an archive. It ends with the archive's end mark and does not wait for what may follow, so that it
+ * closes its input early is no failure; but an archive that breaks off must not look like one that ends.
+ * @throws the archive's error, or that the child failed
+ */
+async function feed(archive: Readable, child: ReturnType<typeof spawn>, name: string): Promise<void> {
+  const stdin = child.stdin!;
+  stdin.on('error', () => {});
+  const wholeArchive = finished(archive, { writable: false });
+  wholeArchive.catch(() => child.kill('SIGKILL'));
+  archive.pipe(stdin);
   const [exitCode] = (await once(child, 'close')) as [number | null];
-  if (exitCode !== 0) throw new Error(`${name} ended with status ${exitCode}`);
+  archive.unpipe(stdin);
+  const failure = exitCode === 0 ? undefined : new Error(`${name} ended with status ${exitCode}`);
+  if (failure) archive.destroy(failure);
+  else archive.resume();
+  await wholeArchive;
+  if (failure) throw failure;
 }

@@ -8,31 +8,34 @@ export class InvalidEgressRuleError extends Error {}
 const protocols: readonly string[] = ['tcp', 'udp', 'icmp', 'all'] satisfies NetOutProtocol[];
 
 /**
- * The engine's rules for a message's egress rules, in order: those without `log` first, exact duplicates dropped
- * (docs/protocol/dea.md §23.4). Newer rules win in the engine, and none of these contradict each other.
+ * The engine's rules for a message's egress rules, one per port or range of ports, in order: those without `log`
+ * first, exact duplicates dropped (docs/protocol/dea.md §23.4). Newer rules win in the engine, so a connection that
+ * both kinds allow is logged.
  * @throws InvalidEgressRuleError
  */
 export function netOutRules(rules: EgressRule[]): NetOutRule[] {
   const sorted = [...rules.filter((rule) => !rule.log), ...rules.filter((rule) => rule.log)];
-  const distinct = new Map(sorted.map((rule) => [JSON.stringify(rule), rule]));
-  return [...distinct.values()].map(netOutRule);
+  const distinct = new Map(sorted.flatMap(rulesOf).map((rule) => [JSON.stringify(rule), rule]));
+  return [...distinct.values()];
 }
 
-function netOutRule(rule: EgressRule): NetOutRule {
-  if (!protocols.includes(rule.protocol)) {
-    throw new InvalidEgressRuleError(`Invalid protocol in egress rule: ${rule.protocol}`);
+function rulesOf(rule: EgressRule): NetOutRule[] {
+  const protocol = parseProtocol(rule.protocol);
+  const common: NetOutRule = { protocol, networks: [parseNetwork(rule.destination)] };
+  const log = rule.log ? { log: true } : {};
+  if (protocol === 'icmp' && rule.type != null) {
+    return [{ ...common, icmp: { type: rule.type, ...(rule.code != null && { code: rule.code }) }, ...log }];
   }
-  const protocol = rule.protocol as NetOutProtocol;
-  return {
-    protocol,
-    networks: [parseNetwork(rule.destination)],
-    ...((protocol === 'tcp' || protocol === 'udp') && rule.ports != null && { ports: parsePorts(rule.ports) }),
-    ...(protocol === 'icmp' &&
-      rule.type != null && {
-        icmp: { type: rule.type, ...(rule.code != null && { code: rule.code }) },
-      }),
-    ...(rule.log && { log: true }),
-  };
+  if ((protocol === 'tcp' || protocol === 'udp') && rule.ports != null) {
+    return parsePorts(rule.ports).map((range) => ({ ...common, ports: [range], ...log }));
+  }
+  return [{ ...common, ...log }];
+}
+
+function parseProtocol(protocol: unknown): NetOutProtocol {
+  if (typeof protocol === 'string' && protocols.includes(protocol)) return protocol as NetOutProtocol;
+  const shown = typeof protocol === 'object' && protocol !== null ? JSON.stringify(protocol) : String(protocol ?? '');
+  throw new InvalidEgressRuleError(`Invalid protocol in egress rule: ${shown}`);
 }
 
 /** Comma-separated ports and `first-last` ranges, spaces tolerated. */
@@ -49,8 +52,8 @@ function parsePorts(ports: string): { start: number; end: number }[] {
 }
 
 /** An address, a network `a.b.c.d/n` or a range `a.b.c.d-e.f.g.h` as first and last address. */
-function parseNetwork(destination: string): { start: string; end: string } {
-  const text = destination.trim();
+function parseNetwork(destination: unknown): { start: string; end: string } {
+  const text = typeof destination === 'string' ? destination.trim() : '';
   const [first = '', last] = text.split('-').map((part) => part.trim());
   if (last !== undefined) {
     if (isIPv4(first) && isIPv4(last)) return { start: first, end: last };
@@ -61,7 +64,7 @@ function parseNetwork(destination: string): { start: string; end: string } {
       return networkRange(address, Number(prefix));
     }
   }
-  throw new InvalidEgressRuleError(`Invalid destination in egress rule: ${JSON.stringify(destination)}`);
+  throw new InvalidEgressRuleError(`Invalid destination in egress rule: ${JSON.stringify(destination ?? null)}`);
 }
 
 function networkRange(address: string, prefix: number): { start: string; end: string } {

@@ -26,6 +26,10 @@ export const subjects = {
   stagingLocate: 'staging.locate',
   stagingAdvertise: 'staging.advertise',
   stagingQueue: 'staging',
+  discover: 'dea.discover',
+  dropletStatus: 'droplet.status',
+  componentAnnounce: 'vcap.component.announce',
+  componentDiscover: 'vcap.component.discover',
 } as const satisfies Record<string, string | ((agentId: string) => string)>;
 
 /** Queue group of the agents that share the `staging` subject. */
@@ -61,7 +65,7 @@ export function parseMessage<Schema extends z.ZodType>(
 /** Lists in filters: null and `[]` mean no filter. */
 const filterList = <Item extends z.ZodType>(item: Item) => z.array(item).nullish();
 
-const instanceStates = [
+export const instanceStates = [
   'BORN',
   'STARTING',
   'RUNNING',
@@ -107,9 +111,10 @@ export const stagingStopSchema = z.object({ app_id: identifier });
 export const routerStartSchema = z.object({ minimumRegisterIntervalInSeconds: z.number().positive() });
 
 const egressRuleSchema = z.looseObject({
-  protocol: z.string(),
-  destination: z.string(),
-  ports: z.string().nullish(),
+  // What is none of them fails the start or staging, not the message (docs/protocol/dea.md §23.4).
+  protocol: z.unknown().optional(),
+  destination: z.unknown().optional(),
+  ports: z.union([z.string(), z.int().transform(String)]).nullish(),
   type: z.int().nullish(),
   code: z.int().nullish(),
   log: z.boolean().nullish(),
@@ -154,6 +159,7 @@ const stagingPropertiesSchema = z.looseObject({
   buildpack: z.string().nullish(),
   buildpack_git_url: z.string().nullish(),
   buildpack_key: z.string().nullish(),
+  meta: z.looseObject({ command: z.string().nullish() }).nullish(),
 });
 
 /** `staging.<id>.start`, `staging` and `POST /v1/stage` (docs/protocol/dea.md §5.8). */
@@ -177,11 +183,34 @@ export const stagingMessageSchema = z.looseObject({
 });
 export type StagingMessage = z.output<typeof stagingMessageSchema>;
 
+const stagingIdsSchema = z.object({ app_id: identifier, task_id: identifier });
+
+/** The ids of a staging message that may otherwise be invalid; undefined when one of them is not there. */
+export function stagingIdsOf(message: unknown): z.output<typeof stagingIdsSchema> | undefined {
+  return stagingIdsSchema.safeParse(message).data;
+}
+
 export interface Advertisement {
   id: string;
   stacks: string[];
   available_memory: number;
   available_disk: number;
+}
+
+/** Who looks for an agent with room for an app (docs/protocol/dea.md §22). */
+export const discoverSchema = z.looseObject({
+  droplet: identifier,
+  limits: z.looseObject({ mem: z.number().positive(), disk: z.number().positive() }),
+});
+
+/** A component as it tells of itself (docs/protocol/dea.md §22.3). */
+export interface ComponentAnnouncement {
+  type: 'DEA';
+  index: number;
+  uuid: string;
+  host: string;
+  credentials: [user: string, password: string];
+  start: string;
 }
 
 /** `task_id` with what went wrong, as the reply to a staging message (docs/protocol/dea.md §5.8). */
@@ -214,16 +243,24 @@ export interface HeartbeatEntry {
   state_timestamp: number;
 }
 
+/** `dea.heartbeat`, and the body of HM9000's `POST /dea/heartbeat`. */
+export interface HeartbeatMessage {
+  dea: string;
+  droplets: HeartbeatEntry[];
+}
+
 export interface DropletExited {
   cc_partition: string;
   droplet: string;
   version: string;
   instance: string;
   index: number;
-  reason: 'CRASHED';
+  /** All but CRASHED are of the legacy profile (docs/protocol/dea.md §5.7). */
+  reason: 'CRASHED' | 'DEA_EVACUATION' | 'DEA_SHUTDOWN' | 'STOPPED';
   exit_status: number;
   exit_description: string;
-  crash_timestamp: number;
+  /** Unix seconds; of a crash only. */
+  crash_timestamp?: number;
 }
 
 /** A route as the routers know it; unregistering uses the same shape. */

@@ -4,14 +4,15 @@ import type { ContainerEngine } from '../containers/engine.js';
 import { errorData, type Logger } from '../logging/logger.js';
 import type { DeaConfig } from './config.js';
 import { deaOwner, ownerProperty } from './containers.js';
+import { fileSystemUsage, isUnderPressure } from './disk-pressure.js';
 import type { Instance } from './instances/instance.js';
 import type { InstanceManager } from './instances/instance-manager.js';
 import type { InstanceRegistry } from './instances/instance-registry.js';
+import type { AppLog } from './logs/app-log.js';
 import type { StagingRegistry } from './staging/staging-registry.js';
 
 const crashPeriodMs = 10_000;
 const containerPeriodMs = 600_000;
-const stuckStoppingMs = 60_000;
 
 export interface ReaperOptions {
   config: DeaConfig;
@@ -20,13 +21,15 @@ export interface ReaperOptions {
   manager: InstanceManager;
   stagingTasks: StagingRegistry;
   crashesDirectory: string;
-  clock: () => number;
+  appLog: AppLog;
   logger: Logger;
 }
 
 /** Removes what outlived its use (docs/protocol/dea.md §12): old crashes, stuck stops, containers of nobody. */
 export class Reapers {
   private timers: NodeJS.Timeout[] = [];
+  /** One pass at a time, however long a disk takes for it. */
+  private isReapingInstances = false;
   private suspects = new Set<string>();
 
   constructor(private readonly options: ReaperOptions) {}
@@ -54,40 +57,84 @@ export class Reapers {
   /** A container goes when two passes in a row find it unknown: one may just be being made. */
   async reapContainers(): Promise<void> {
     const unknown = await this.unknownContainers();
-    for (const handle of unknown.filter((candidate) => this.suspects.has(candidate))) await this.destroy(handle);
+    for (const handle of unknown.filter((candidate) => this.suspects.has(candidate))) {
+      // Destroying the one before took its time: somebody may know it by now.
+      if (!this.knownHandles().has(handle)) await this.destroy(handle);
+    }
     this.suspects = new Set(unknown);
   }
 
   async reapInstances(): Promise<void> {
-    const { instances, manager, clock, logger } = this.options;
-    const nowMs = clock();
-    for (const instance of staleCrashes(instances.all(), nowMs, this.options.config.crash_lifetime_secs * 1000)) {
-      logger.debug('crash.reaped', { instance: instance.id, reason: 'stale' });
-      await manager.forget(instance);
+    if (this.isReapingInstances) return;
+    this.isReapingInstances = true;
+    try {
+      this.retryStops();
+      await this.removeOrphanedCrashes();
+      const lifetimeMs = this.options.config.crash_lifetime_secs * 1000;
+      for (const crash of staleCrashes(this.options.instances.all(), lifetimeMs))
+        await this.removeCrash(crash, 'stale');
+      await this.relieveDisk();
+    } finally {
+      this.isReapingInstances = false;
     }
+  }
+
+  /** A stop that failed is tried again; one that hangs is helped on by force. */
+  private retryStops(): void {
+    const { instances, manager, logger } = this.options;
     for (const instance of instances.all()) {
-      if (instance.state === 'STOPPING' && nowMs - instance.stateSinceMs > stuckStoppingMs) {
-        await manager.stopInstance(instance);
-      }
+      if (instance.state !== 'STOPPING' || instance.stateAgeMs <= this.options.config.instance.stuck_stop_secs * 1000)
+        continue;
+      logger.warn('instance.stop.stuck', { instance: instance.id });
+      manager
+        .retryStop(instance)
+        .catch((error: unknown) => logger.warn(`Failed stopping instance ${instance.id}`, errorData(error)));
     }
-    await this.removeOrphanedCrashes();
+  }
+
+  /** Oldest crashes first, until the file system that they lie on is below both thresholds. */
+  private async relieveDisk(): Promise<void> {
+    const { instances, crashesDirectory, config } = this.options;
+    const thresholds = {
+      blocks: config.crash_block_usage_ratio_threshold,
+      inodes: config.crash_inode_usage_ratio_threshold,
+    };
+    for (const crash of crashesByAge(instances.all())) {
+      if (!isUnderPressure(await fileSystemUsage(crashesDirectory), thresholds)) return;
+      await this.removeCrash(crash, 'disk pressure');
+    }
+  }
+
+  private async removeCrash(instance: Instance, reason: 'stale' | 'disk pressure'): Promise<void> {
+    const { manager, appLog, logger } = this.options;
+    logger.debug('crash.reaped', { instance: instance.id, reason });
+    appLog.removingCrash(instance.attributes.applicationId);
+    await manager.forget(instance);
+    await rm(instance.crashDirectory, { recursive: true, force: true });
   }
 
   private async removeOrphanedCrashes(): Promise<void> {
-    const { crashesDirectory, instances } = this.options;
+    const { crashesDirectory, instances, logger } = this.options;
     for (const name of await readdir(crashesDirectory)) {
-      if (!instances.get(name)) await rm(join(crashesDirectory, name), { recursive: true, force: true });
+      // Where the directory is a file system of its own.
+      if (instances.get(name) || name === 'lost+found') continue;
+      logger.debug('crash.reaped', { instance: name, reason: 'orphaned' });
+      await rm(join(crashesDirectory, name), { recursive: true, force: true });
     }
   }
 
   private async unknownContainers(): Promise<string[]> {
-    const { engine, instances, stagingTasks } = this.options;
-    const containers = await engine.list({ [ownerProperty]: deaOwner });
-    const known = new Set([
+    const containers = await this.options.engine.list({ [ownerProperty]: deaOwner });
+    const known = this.knownHandles();
+    return containers.map(({ handle }) => handle).filter((handle) => !known.has(handle));
+  }
+
+  private knownHandles(): Set<string> {
+    const { instances, stagingTasks } = this.options;
+    return new Set([
       ...instances.all().map((instance) => instance.handle),
       ...stagingTasks.all().map((task) => task.handle),
     ]);
-    return containers.map(({ handle }) => handle).filter((handle) => !known.has(handle));
   }
 
   private async destroy(handle: string): Promise<void> {
@@ -101,13 +148,19 @@ export class Reapers {
   }
 }
 
+/** Oldest first. */
+function crashesByAge(instances: Instance[]): Instance[] {
+  return instances.filter(({ state }) => state === 'CRASHED').sort((a, b) => b.stateAgeMs - a.stateAgeMs);
+}
+
 /** Per app the newest crash is kept until its lifetime is over; all others go. */
-export function staleCrashes(instances: Instance[], nowMs: number, lifetimeMs: number): Instance[] {
-  const crashes = instances.filter(({ state }) => state === 'CRASHED').sort((a, b) => b.stateSinceMs - a.stateSinceMs);
+export function staleCrashes(instances: Instance[], lifetimeMs: number): Instance[] {
   const keptApplications = new Set<string>();
-  return crashes.filter(({ attributes, stateSinceMs }) => {
-    const isNewest = !keptApplications.has(attributes.applicationId);
-    keptApplications.add(attributes.applicationId);
-    return !isNewest || nowMs - stateSinceMs > lifetimeMs;
-  });
+  return crashesByAge(instances)
+    .reverse()
+    .filter(({ attributes, stateAgeMs }) => {
+      const isNewest = !keptApplications.has(attributes.applicationId);
+      keptApplications.add(attributes.applicationId);
+      return !isNewest || stateAgeMs > lifetimeMs;
+    });
 }

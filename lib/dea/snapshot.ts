@@ -29,8 +29,21 @@ export interface SavedInstance {
   state: InstanceState;
   record: InstanceContainerRecord | undefined;
   startedAtMs: number | undefined;
+  /** Whether the app had been found healthy; old agents told it by the state alone. */
+  isHealthy: boolean;
   exitStatus: number;
   exitDescription: string;
+}
+
+/** A staging task that was under way; nobody goes on with it. */
+export interface SavedStagingTask {
+  /** The whole staging message, still to be checked. */
+  message: Record<string, unknown>;
+}
+
+export interface SavedState {
+  instances: SavedInstance[];
+  stagingTasks: SavedStagingTask[];
 }
 
 const savedStates = ['STARTING', 'STOPPING', 'RUNNING', 'CRASHED', 'EVACUATING'] as const;
@@ -45,11 +58,17 @@ const instanceSchema = z.looseObject({
   instance_container_port: z.int().nullish(),
   state_starting_timestamp: z.number().nullish(),
   start_message: z.record(z.string(), z.unknown()).nullish(),
+  is_healthy: z.boolean().nullish(),
   exit_status: z.int().nullish(),
   exit_description: z.string().nullish(),
 });
 
-const fileSchema = z.object({ instances: z.array(z.unknown()).nullish() });
+const stagingTaskSchema = z.looseObject({ staging_message: z.record(z.string(), z.unknown()) });
+
+const fileSchema = z.object({
+  instances: z.array(z.unknown()).nullish(),
+  staging_tasks: z.array(z.unknown()).nullish(),
+});
 
 export class Snapshot {
   private readonly file = new CoalescedWrite(() => this.write());
@@ -57,26 +76,25 @@ export class Snapshot {
   constructor(private readonly options: SnapshotOptions) {}
 
   /**
-   * The instances of an earlier agent. A damaged file is moved aside: the agent must come up, and what the file named
-   * is reclaimed as orphans.
+   * What an earlier agent left. A damaged file is moved aside: the agent must come up, and what the file named is
+   * reclaimed as orphans. Records that make no sense are skipped with a warning.
+   * @throws when the file can neither be read nor moved
    */
-  async load(): Promise<SavedInstance[]> {
+  async load(): Promise<SavedState> {
     const { path, logger, clock } = this.options;
-    let text: string;
     try {
-      text = await readFile(path, 'utf8');
+      const { instances, staging_tasks: stagingTasks } = fileSchema.parse(JSON.parse(await readFile(path, 'utf8')));
+      return {
+        instances: (instances ?? []).flatMap((record) => this.parseInstance(record)),
+        stagingTasks: (stagingTasks ?? []).flatMap((record) => this.parseStagingTask(record)),
+      };
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
-      throw error;
-    }
-    try {
-      const records = fileSchema.parse(JSON.parse(text)).instances ?? [];
-      return records.flatMap((record) => this.parseInstance(record));
-    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return { instances: [], stagingTasks: [] };
       const aside = `${path}.corrupt.${Math.floor(clock() / 1000)}`;
       await rename(path, aside);
-      logger.error('snapshot.load.corrupt', { moved_to: aside, ...errorData(error) });
-      return [];
+      // The parser's words quote the file, which holds secrets.
+      logger.error('snapshot.load.corrupt', { moved_to: aside, error: (error as Error).name });
+      return { instances: [], stagingTasks: [] };
     }
   }
 
@@ -105,7 +123,7 @@ export class Snapshot {
   private parseInstance(source: unknown): SavedInstance[] {
     const parsed = instanceSchema.safeParse(source);
     if (!parsed.success) {
-      this.options.logger.warn('snapshot.instance.invalid', { problems: parsed.error.issues.map((i) => i.message) });
+      this.options.logger.warn('snapshot.instance.invalid', { problems: problemsOf(parsed.error) });
       return [];
     }
     const { start_message: startMessage, ...record } = parsed.data;
@@ -115,11 +133,23 @@ export class Snapshot {
         state: record.state,
         record: containerRecord(parsed.data),
         startedAtMs: record.state_starting_timestamp == null ? undefined : record.state_starting_timestamp * 1000,
+        isHealthy: record.is_healthy ?? (record.state === 'RUNNING' || record.state === 'EVACUATING'),
         exitStatus: record.exit_status ?? -1,
         exitDescription: record.exit_description ?? '',
       },
     ];
   }
+
+  private parseStagingTask(source: unknown): SavedStagingTask[] {
+    const parsed = stagingTaskSchema.safeParse(source);
+    if (parsed.success) return [{ message: parsed.data.staging_message }];
+    this.options.logger.warn('snapshot.staging-task.invalid', { problems: problemsOf(parsed.error) });
+    return [];
+  }
+}
+
+function problemsOf({ issues }: z.ZodError): string[] {
+  return issues.map(({ path, message }) => `${path.map(String).join('.') || '(record)'}: ${message}`);
 }
 
 function containerRecord(record: z.output<typeof instanceSchema>): InstanceContainerRecord | undefined {
@@ -161,6 +191,7 @@ function instanceRecord(instance: Instance): Record<string, unknown> {
     instance_container_port: record?.ports.containerPort ?? null,
     syslog_drain_urls: syslogDrainUrls(attributes.services),
     state_starting_timestamp: instance.startedAtMs === undefined ? null : instance.startedAtMs / 1000,
+    is_healthy: instance.wasHealthy,
     exit_status: instance.exitStatus,
     exit_description: instance.exitDescription,
     start_message: attributes.startMessage,

@@ -1,6 +1,5 @@
 import { z } from 'zod';
 import { durationSeconds } from '../config/duration.js';
-import { loadConfig } from '../config/load.js';
 import { rlimitNames } from '../containers/engine.js';
 import { stenoLevels } from '../logging/steno.js';
 
@@ -26,6 +25,8 @@ export const gardenConfigSchema = z
     read_header_timeout: duration.optional(),
     depot: absolutePath.default('/var/run/gdn/depot'),
     runtime: z.enum(['auto', 'crun', 'runc']).default('auto'),
+    runtime_timeout: duration.default(30_000),
+    disk_quota_driver: z.enum(['auto', 'xfs-prj', 'ext4-prj', 'loop-image', 'none']).default('auto'),
     spares: z.int().min(0).default(4),
     default_rootfs: z.string().min(1).optional(),
     default_grace_time: duration.default(0),
@@ -78,11 +79,6 @@ export const gardenConfigSchema = z
 /** The whole configuration with all defaults in place. */
 export type GardenConfig = z.output<typeof gardenConfigSchema>;
 
-/** @throws ConfigFileError, ConfigError with the full key path of each fault */
-export function loadGardenConfig(path: string): GardenConfig {
-  return loadConfig(path, gardenConfigSchema);
-}
-
 const defaultSocket = '/tmp/garden.sock';
 
 /** Where the server listens: on the socket unless only TCP is asked for. */
@@ -99,8 +95,6 @@ export function addressesOf(
 /** Keys that the file gives and this version checks but does not act on (docs/limits.md): nobody should rely on them. */
 export function unusedKeys(config: GardenConfig): string[] {
   const given: Record<string, boolean> = {
-    debug_bind_ip: config.debug_bind_ip !== undefined,
-    cleanup_process_dirs_on_wait: config.cleanup_process_dirs_on_wait,
     uid_map_start: config.uid_map_start !== 1,
     uid_map_length: config.uid_map_length !== undefined,
     gid_map_start: config.gid_map_start !== 1,

@@ -1,43 +1,45 @@
 import type { ContainerEngine } from '../containers/engine.js';
 import { GardenServer } from '../containers/garden/server/garden-server.js';
 import { createOciEngine } from '../containers/oci/oci-engine.js';
+import { HealthResponder } from '../containers/warden/server/health-responder.js';
 import { WardenServer } from '../containers/warden/server/warden-server.js';
 import { errorData, type Logger } from '../logging/logger.js';
 import type { Component } from '../process/program.js';
-import { addressesOf, type GardenConfig, unusedKeys } from './config.js';
-import { engineOptions } from './engine-options.js';
+import { DebugServer } from './debug-server.js';
+import type { ServerSettings } from './settings.js';
 
 export interface GardenOptions {
-  config: GardenConfig;
+  settings: ServerSettings;
   logger: Logger;
 }
 
-/** The container server: an engine, with the Garden API and, where it is asked for, the Warden protocol before it. */
+/**
+ * The container server: an engine, with the Garden API or the Warden protocol or both before it.
+ *
+ *   (new) -- start --> running -- stop: connections of Warden clients are cut ------------------------> (gone)
+ *                         +------ drain: their requests at hand are finished --(stop cuts them)-------> (gone)
+ */
 export class Garden implements Component {
-  readonly #config: GardenConfig;
+  readonly #settings: ServerSettings;
   readonly #logger: Logger;
   readonly #engine: ContainerEngine;
-  readonly #server: GardenServer;
+  readonly #server: GardenServer | undefined;
   readonly #warden: WardenServer | undefined;
+  readonly #health: HealthResponder | undefined;
+  readonly #debug: DebugServer | undefined;
   /** What is under way of `start`; it is not stopped in the middle. */
   #starting: Promise<void> | undefined;
-  #stopping: Promise<void> | undefined;
+  #ending: Promise<void> | undefined;
 
-  private constructor({ config, logger }: GardenOptions) {
-    this.#config = config;
+  private constructor({ settings, logger }: GardenOptions) {
+    const { garden, warden, healthPort, debug } = settings;
+    this.#settings = settings;
     this.#logger = logger;
-    this.#engine = createOciEngine({ ...engineOptions(config), logger });
-    this.#server = GardenServer.create({
-      engine: this.#engine,
-      addresses: addressesOf(config),
-      readHeaderTimeoutMs: config.read_header_timeout || undefined,
-      defaultRootfs: config.default_rootfs,
-      defaultGraceTimeMs: config.default_grace_time,
-      disablePrivilegedContainers: config.disable_privileged_containers,
-      maxContainers: config.max_containers,
-      logger,
-    });
-    this.#warden = createWarden(config, this.#engine, logger);
+    this.#engine = createOciEngine({ ...settings.engine, logger });
+    this.#server = garden && GardenServer.create({ ...garden, engine: this.#engine, logger });
+    this.#warden = warden && WardenServer.create({ ...warden, engine: this.#engine, logger });
+    this.#health = healthPort === undefined ? undefined : new HealthResponder(healthPort);
+    this.#debug = debug && DebugServer.create({ ...debug, figures: () => this.#figures(), logger });
   }
 
   static create(options: GardenOptions): Garden {
@@ -46,26 +48,43 @@ export class Garden implements Component {
 
   /** Listens at once, so that it is seen to live, and answers when all containers of before are known again. */
   async start(): Promise<void> {
-    const keys = unusedKeys(this.#config);
+    const { garden, warden, unusedKeys: keys } = this.#settings;
     if (keys.length > 0) this.#logger.warn('garden.config.unused-keys', { keys });
-    await this.#server.listen();
+    await this.#server?.listen();
     this.#starting = this.#startEngine();
     await this.#starting;
-    if (this.#stopping) return;
+    if (this.#ending) return;
     await this.#warden?.start();
-    this.#server.open();
-    this.#logger.info('garden.started', { addresses: addressesOf(this.#config) });
+    await this.#debug?.start();
+    this.#server?.open();
+    // Whoever is told of health counts on answers.
+    await this.#health?.start();
+    this.#logger.info('garden.started', { addresses: garden?.addresses ?? [], warden: warden?.socketPath });
   }
 
-  /** Containers and their processes live on. Idempotent. */
+  /** Containers and their processes live on. Cuts short a drain that is under way. Idempotent. */
   async stop(): Promise<void> {
-    this.#stopping ??= this.#stopAll();
-    await this.#stopping;
+    if (this.#ending) await this.#warden?.stop();
+    this.#ending ??= this.#end(() => this.#warden?.stop());
+    await this.#ending;
+  }
+
+  /**
+   * As `stop`, but clients of the Warden protocol get the answer to what they have asked for: those that are idle or only
+   * wait are let go at once (docs/protocol/containers.md §1.7). Idempotent.
+   */
+  async drain(): Promise<void> {
+    this.#logger.info('garden.draining');
+    this.#ending ??= this.#end(async () => {
+      await this.#warden?.drain();
+      await this.#warden?.stop();
+    });
+    await this.#ending;
   }
 
   async #startEngine(): Promise<void> {
     await this.#engine.start();
-    if (!this.#config.destroy_containers_on_startup) return;
+    if (!this.#settings.destroyContainersOnStartup) return;
     const containers = await this.#engine.list();
     await Promise.all(
       containers.map(({ handle }) =>
@@ -76,26 +95,20 @@ export class Garden implements Component {
     );
   }
 
-  async #stopAll(): Promise<void> {
+  async #end(endWarden: () => Promise<void> | undefined): Promise<void> {
     await Promise.allSettled([this.#starting]);
-    await Promise.all([this.#server.stop(), this.#warden?.stop()]);
+    await this.#health?.stop();
+    await Promise.all([this.#server?.stop(), endWarden(), this.#debug?.stop()]);
     await this.#engine.stop();
   }
-}
 
-function createWarden(config: GardenConfig, engine: ContainerEngine, logger: Logger): WardenServer | undefined {
-  const { warden_socket: socketPath, default_rootfs: defaultRootfs } = config;
-  if (socketPath === undefined || defaultRootfs === undefined) return undefined;
-  return WardenServer.create({
-    engine,
-    socketPath,
-    mode: Number.parseInt(config.warden_socket_mode, 8),
-    graceTimeMs: config.warden_grace_time === 0 ? null : config.warden_grace_time,
-    defaultRootfs,
-    jobOutputLimit: config.warden_job_output_limit,
-    rlimits: config.warden_rlimits,
-    allowNetworks: config.warden_allow_networks,
-    ...(config.warden_syslog_socket !== undefined && { syslogSocket: config.warden_syslog_socket }),
-    logger,
-  });
+  async #figures(): Promise<Record<string, number>> {
+    const containers = await this.#engine.list();
+    return {
+      containers: containers.length,
+      garden_connections: this.#server?.connectionCount ?? 0,
+      garden_requests: this.#server?.requestCount ?? 0,
+      warden_connections: this.#warden?.connectionCount ?? 0,
+    };
+  }
 }

@@ -1,4 +1,4 @@
-import type { HostFinding } from '../containers/oci/host-check.js';
+import type { HostFinding } from '../containers/oci/host-finding.js';
 import { formatTable } from '../process/table.js';
 
 /** What was found out about the host, as a table for people. */

@@ -7,6 +7,8 @@ export interface TransferClientOptions {
   connectTimeoutMs?: number;
   /** Limit for a connection on which nothing moves. @default 30000 */
   inactivityTimeoutMs?: number;
+  /** Limit for all of it, however much moves; then it fails as if nothing had come any more. @default none */
+  timeoutMs?: number;
 }
 
 export interface TransferRequest {
@@ -27,6 +29,8 @@ const maximumRedirects = 5;
 const redirectStatuses = [301, 302, 303, 307, 308];
 /** An answer that is no blob is read whole; more than this is not an answer of the protocol. */
 const maximumTextBytes = 1024 * 1024;
+/** A timer takes no longer time than this. */
+const longestTimerMs = 2 ** 31 - 1;
 
 /**
  * HTTP for blobs: basic authentication from the URL, deadlines on each connection, redirects of GET without taking
@@ -56,9 +60,9 @@ export class TransferClient {
     }
   }
 
-  /** Cuts what is still open. */
-  async close(): Promise<void> {
-    await this.agent.destroy();
+  /** Cuts what is still open; whoever waits for it sees `reason`. */
+  async close(reason?: Error): Promise<void> {
+    await this.agent.destroy(reason ?? null);
   }
 
   private async send(url: URL, { method, headers, body, signal }: TransferRequest): Promise<Dispatcher.ResponseData> {
@@ -80,6 +84,8 @@ export class TransferClient {
 /**
  * Runs `work` with a client and closes it afterwards. When `signal` ended the work, the signal's own reason is thrown
  * instead of the broken connection's.
+ *
+ * @throws what `work` throws; an error with the code `ETIMEDOUT` is what connections end with after `timeoutMs`
  */
 export async function withTransferClient<Result>(
   options: TransferClientOptions & { signal?: AbortSignal },
@@ -87,14 +93,29 @@ export async function withTransferClient<Result>(
 ): Promise<Result> {
   options.signal?.throwIfAborted();
   const client = new TransferClient(options);
+  const timer = startTimer(options.timeoutMs, () => void client.close(new TransferTimeoutError()));
   try {
     return await work(client);
   } catch (error) {
     options.signal?.throwIfAborted();
     throw error;
   } finally {
+    clearTimeout(timer);
     await client.close();
   }
+}
+
+/** Told as connections that time out are. */
+class TransferTimeoutError extends Error {
+  readonly code = 'ETIMEDOUT';
+
+  constructor() {
+    super('the transfer took too long');
+  }
+}
+
+function startTimer(timeoutMs: number | undefined, act: () => void): NodeJS.Timeout | undefined {
+  return timeoutMs === undefined ? undefined : setTimeout(act, Math.min(timeoutMs, longestTimerMs));
 }
 
 /** Reads an answer's body as text. @throws RangeError when it has more than 1 MiB */

@@ -48,11 +48,13 @@ export class UploadError extends Error {
  */
 export async function uploadBlob(options: UploadOptions): Promise<void> {
   const startedMs = performance.now();
-  await withTransferClient(options, async (client) => {
-    const answer = await post(client, options);
-    const jobUrl = jobUrlOf(answer, stripUserinfo(options.url));
-    if (jobUrl) await pollJob(client, jobUrl, options);
-  });
+  const answer = await withTransferClient(options, (client) => post(client, options));
+  const jobUrl = jobUrlOf(answer, stripUserinfo(options.url));
+  if (jobUrl) {
+    // The job's time is counted in polls.
+    const { timeoutMs: _, ...pollOptions } = options;
+    await withTransferClient(pollOptions, (client) => pollJob(client, jobUrl, pollOptions));
+  }
   options.logger?.debug('upload.succeeded', {
     uri: stripUserinfo(options.url),
     took_ms: Math.round(performance.now() - startedMs),

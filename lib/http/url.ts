@@ -6,7 +6,8 @@ export interface Credentials {
 
 /** Removes user and password from a URL, also from one that does not parse; what logs and errors may show. */
 export function stripUserinfo(url: string): string {
-  return url.replace(/\/\/[^/?#]*@/, '//');
+  // A password with a slash in it makes the URL one that does not parse: then all up to the last `@` may be secret.
+  return url.replace(URL.canParse(url) ? /\/\/[^/?#]*@/ : /\/\/.*@/s, '//');
 }
 
 /** The URL's user and password, undefined when it names neither. */

@@ -1,18 +1,38 @@
-import { createWriteStream, type WriteStream } from 'node:fs';
 import type BunyanLogger from 'bunyan';
 import { createLogger as createBunyanLogger, type LogLevel, type Stream } from 'bunyan';
+import { findCaller } from './caller.js';
 import type { LogData, Logger } from './logger.js';
+import { redact, redactText } from './redaction.js';
+import { FileSink } from './sinks/file-sink.js';
+import type { LogSink } from './sinks/sink.js';
+import { standardOutputSink } from './sinks/standard-output-sink.js';
+import { SyslogSink } from './sinks/syslog-sink.js';
+import type { LineFormat, StenoLevel } from './steno-line.js';
 
-/** Level names of a Cloud Foundry component, most severe first (docs/protocol/dea.md §21.3). */
-export const stenoLevels = ['off', 'fatal', 'error', 'warn', 'info', 'debug', 'debug1', 'debug2', 'all'] as const;
-export type StenoLevel = (typeof stenoLevels)[number];
+export { type StenoLevel, stenoLevels } from './steno-line.js';
 
 export interface StenoOptions {
   /** Name of the component, the `source` of lines from loggers without a source of their own. */
   source: string;
   level: StenoLevel;
-  /** Appends JSON lines to this file; without it they go to standard output. */
+  /** Appends JSON lines to this file. Without a file and without syslog they go to standard output. */
   file?: string | undefined;
+  /** Identity for the machine's syslog, which then gets all lines, too. */
+  syslog?: string | undefined;
+  /** @default 'steno' */
+  format?: LineFormat;
+  /** @default '/dev/log' */
+  syslogSocket?: string;
+}
+
+/** A logger whose lines go to files and sockets of the machine. */
+export interface StenoLogger extends Logger {
+  /** Also for all loggers that were made of this one. */
+  setLevel(level: StenoLevel): void;
+  /** Opens files anew: logrotate has moved them away. */
+  reopen(): void;
+  /** Lines that were logged still arrive. Idempotent. */
+  close(): void;
 }
 
 const bunyanLevels: Record<StenoLevel, number> = {
@@ -27,7 +47,7 @@ const bunyanLevels: Record<StenoLevel, number> = {
   all: 1,
 };
 
-const stenoNames = new Map(Object.entries(bunyanLevels).map(([name, level]) => [level, name]));
+const stenoNames = new Map(Object.entries(bunyanLevels).map(([name, level]) => [level, name as StenoLevel]));
 
 interface BunyanRecord {
   level: number;
@@ -38,39 +58,54 @@ interface BunyanRecord {
   data: LogData;
 }
 
-/** The keys of a line in the order that readers of Steno logs know. */
-function toStenoLine(record: BunyanRecord): string {
-  return `${JSON.stringify({
-    timestamp: record.time.getTime() / 1000,
-    message: record.msg,
-    log_level: stenoNames.get(record.level) ?? 'info',
-    source: record.source,
-    data: record.data,
-    thread_id: 0,
-    fiber_id: 0,
-    process_id: record.pid,
-    file: '',
-    lineno: 0,
-    method: '',
-  })}\n`;
-}
-
-/** A logger that writes Steno-shaped JSON lines, one per event. */
-export function createStenoLogger(options: StenoOptions): Logger {
-  const sink: WriteStream | NodeJS.WriteStream = options.file
-    ? createWriteStream(options.file, { flags: 'a', mode: 0o640 })
-    : process.stdout;
-  sink.on('error', (error) => process.stderr.write(`log sink failed: ${error.message}\n`));
-  const raw = { write: (record: BunyanRecord) => sink.write(toStenoLine(record)) };
+/**
+ * A logger that writes Steno-shaped JSON lines, one per event (docs/protocol/dea.md §21.3). This is where secrets are
+ * taken out of all that is logged, at every level.
+ *
+ * @throws when the file cannot be opened
+ */
+export function createStenoLogger(options: StenoOptions): StenoLogger {
+  const { source, level } = options;
+  const sinks = openSinks(options);
+  const raw = {
+    write(record: BunyanRecord) {
+      const line = {
+        timestamp: record.time.getTime() / 1000,
+        message: redactText(record.msg),
+        level: stenoNames.get(record.level) ?? 'info',
+        source: record.source,
+        data: redact(record.data) as LogData,
+        processId: record.pid,
+        caller: findCaller(),
+      };
+      for (const sink of sinks) sink.write(line);
+    },
+  };
   const stream: Stream = {
     type: 'raw',
-    level: bunyanLevels[options.level] as LogLevel,
+    level: bunyanLevels[level] as LogLevel,
     stream: raw as unknown as NodeJS.WritableStream,
   };
-  return new StenoLogger(createBunyanLogger({ name: options.source, streams: [stream] }), options.source, {});
+  const bunyan = createBunyanLogger({ name: source, streams: [stream] });
+  return Object.assign(new BunyanBackedLogger(bunyan, source, {}), {
+    setLevel: (wanted: StenoLevel) => bunyan.level(bunyanLevels[wanted] as LogLevel),
+    reopen() {
+      for (const sink of sinks) sink.reopen();
+    },
+    close() {
+      for (const sink of sinks) sink.close();
+    },
+  });
 }
 
-class StenoLogger implements Logger {
+function openSinks({ file, syslog, syslogSocket, format = 'steno' }: StenoOptions): LogSink[] {
+  const sinks: LogSink[] = [];
+  if (file !== undefined) sinks.push(new FileSink(file, format));
+  if (syslog !== undefined) sinks.push(new SyslogSink({ identity: syslog, format, socketPath: syslogSocket }));
+  return sinks.length > 0 ? sinks : [standardOutputSink(format)];
+}
+
+class BunyanBackedLogger implements Logger {
   constructor(
     private readonly bunyan: BunyanLogger,
     private readonly source: string,
@@ -101,6 +136,6 @@ class StenoLogger implements Logger {
   }
 
   child(tags: LogData, source = this.source): Logger {
-    return new StenoLogger(this.bunyan, source, { ...this.tags, ...tags });
+    return new BunyanBackedLogger(this.bunyan, source, { ...this.tags, ...tags });
   }
 }

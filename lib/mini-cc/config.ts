@@ -1,11 +1,17 @@
 import { z } from 'zod';
 import { loadConfig, parseConfig } from '../config/load.js';
+import { isLoopback } from '../http/loopback.js';
 
 const seconds = z.number().positive();
 const positiveInt = z.int().positive();
 const megabytes = positiveInt;
 
 const credentials = z.object({ user: z.string().min(1), password: z.string().min(1) });
+
+/** Of an API that other components use; the names are those of a real Cloud Controller. */
+const apiCredentials = z.object({ auth_user: z.string().min(1), auth_password: z.string().min(1) }).optional();
+
+const httpUrl = z.url({ protocol: /^https?$/, error: 'must be an http or https URL' });
 
 const egressRule = z.object({
   protocol: z.enum(['tcp', 'udp', 'icmp', 'all']),
@@ -22,6 +28,7 @@ const environmentVariables = z.record(z.string(), z.unknown()).default({});
 export const miniCcConfigSchema = z
   .object({
     data_directory: z.string().min(1),
+    index: z.int().min(0).default(0),
     bind_address: z.string().default('127.0.0.1'),
     external_port: z.int().min(0).max(65_535).default(8181),
     external_protocol: z.enum(['http', 'https']).default('http'),
@@ -32,6 +39,15 @@ export const miniCcConfigSchema = z
     message_bus_servers: z.array(z.string().min(1)).min(1),
     cc_partition: z.string().default('default'),
     client_token: z.string().min(16, 'must have at least 16 characters').optional(),
+    loggregator: z
+      .object({
+        bind_address: z.string().default('127.0.0.1'),
+        port: z.int().min(0).max(65_535).default(3457),
+        shared_secret: z.string().min(1).optional(),
+        kept_lines: positiveInt.default(100),
+      })
+      .prefault({}),
+    test_double: z.boolean().default(false),
     write_target_file: z.boolean().default(true),
     staging: z
       .object({
@@ -42,12 +58,31 @@ export const miniCcConfigSchema = z
         auth: credentials.optional(),
       })
       .prefault({}),
+    bulk_api: apiCredentials,
+    internal_api: apiCredentials,
+    hm9000: z.object({ url: httpUrl.default('http://localhost:5155'), internal_url: httpUrl.optional() }).prefault({}),
+    diego_nsync_url: httpUrl.optional(),
+    diego_stager_url: httpUrl.optional(),
+    diego_tps_url: httpUrl.optional(),
+    default_to_diego_backend: z.boolean().default(false),
+    users_can_select_backend: z.boolean().default(true),
+    allow_app_ssh_access: z.boolean().default(true),
+    migration_hold_seconds: z
+      .int()
+      .positive()
+      .max(24 * 3600)
+      .default(180),
+    migration_check_interval_in_seconds: seconds.default(5),
+    flapping_crash_count_threshold: positiveInt.default(3),
     pending_packages: z
       .object({
         frequency_in_seconds: seconds.default(300),
         expiration_in_seconds: seconds.default(1200),
       })
       .prefault({}),
+    dea_client: z
+      .object({ key_file: z.string().min(1), cert_file: z.string().min(1), ca_file: z.string().min(1) })
+      .optional(),
     dea_advertisement_timeout_in_seconds: seconds.default(10),
     find_timeout_in_seconds: seconds.default(2),
     default_stack: z.string().default('bookworm'),
@@ -85,6 +120,28 @@ export const miniCcConfigSchema = z
           message: `is not among security_group_definitions: ${name}`,
         });
       }
+    }
+    const { bind_address: logAddress, shared_secret: secret } = config.loggregator;
+    if (!isLoopback(logAddress) && secret === undefined) {
+      context.addIssue({
+        code: 'custom',
+        path: ['loggregator', 'shared_secret'],
+        message: 'must be there unless bind_address is on the loopback: anybody could write into the logs',
+      });
+    }
+    if (config.test_double && !isLoopback(config.bind_address)) {
+      context.addIssue({
+        code: 'custom',
+        path: ['test_double'],
+        message: 'is for the loopback only; bind_address is not on it',
+      });
+    }
+    if (config.migration_check_interval_in_seconds > config.migration_hold_seconds / 2) {
+      context.addIssue({
+        code: 'custom',
+        path: ['migration_check_interval_in_seconds'],
+        message: 'must be at most half of migration_hold_seconds: a hold would end before it is renewed',
+      });
     }
     if (config.default_app_disk_in_mb > config.maximum_app_disk_in_mb) {
       context.addIssue({

@@ -8,7 +8,8 @@ const catalogue = {
   NotAuthorized: [10003, 403, 'You are not authorized to perform the requested action'],
   InvalidRequest: [10004, 400, 'The request is invalid: %s'],
   BadQueryParameter: [10005, 400, 'The query parameter is invalid: %s'],
-  UnableToPerform: [10009, 400, '%s could not be completed'],
+  UnableToPerform: [10009, 400, '%s'],
+  UnprocessableEntity: [10008, 422, '%s'],
   ResourceNotFound: [10010, 404, '%s'],
   AppInvalid: [100001, 400, 'The app is invalid: %s'],
   AppNameTaken: [100002, 400, 'The app name is taken: %s'],
@@ -26,6 +27,13 @@ const catalogue = {
   StagingTimeExpired: [170007, 504, 'Staging time expired: %s'],
   InsufficientResources: [170008, 400, 'Insufficient resources'],
   NoCompatibleCell: [170009, 400, 'Found no compatible cell'],
+  StagerUnavailable: [170010, 503, 'Stager is unavailable: %s'],
+  StagerError: [170011, 500, 'Stager error: %s'],
+  RunnerUnavailable: [170015, 503, 'Runner is unavailable: %s'],
+  RunnerError: [170016, 500, 'Runner error: %s'],
+  InvalidTaskAddress: [170018, 500, 'Invalid config: %s'],
+  TaskError: [170019, 500, 'Task failed: %s'],
+  TaskWorkersUnavailable: [170020, 503, 'Task workers are unavailable: %s'],
   FileError: [190001, 400, 'File error: %s'],
   StatsError: [200001, 400, 'Stats error: %s'],
   StatsUnavailable: [200002, 503, 'Stats unavailable: %s'],
@@ -33,6 +41,15 @@ const catalogue = {
   InstancesError: [220001, 400, 'Instances error: %s'],
   InstancesUnavailable: [220002, 503, 'Instances information unavailable: %s'],
   StackNotFound: [250003, 404, '%s'],
+  StagingBackendInvalid: [
+    320004,
+    403,
+    'The request staging completion endpoint only handles apps desired to stage on the Diego backend.',
+  ],
+  BackendSelectionNotAuthorized: [320005, 403, 'You cannot select the backend on which to run this application'],
+  ProcessNotFound: [350003, 404, 'The process could not be found: %s'],
+  // No error of a real Cloud Controller, which leaves logs to loggregator.
+  LogsUnavailable: [990001, 503, 'Logs unavailable: %s'],
 } as const satisfies Record<string, readonly [code: number, status: number, description: string]>;
 
 /** Name of an error of the API, without the `CF-` that bodies put before it. */

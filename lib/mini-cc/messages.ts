@@ -16,10 +16,26 @@ export const subjects = {
   stagingStart: (stagerId: string) => `staging.${stagerId}.start`,
   stagingStop: 'staging.stop',
   buildpacks: 'buildpacks',
+  dropletUpdated: 'droplet.updated',
+  hm9000Start: 'hm9000.start',
+  hm9000Stop: 'hm9000.stop',
+  healthStart: 'health.start',
+  healthStop: 'health.stop',
+  bulkCredentials: (partition: string) => `cloudcontroller.bulk.credentials.${partition}`,
+  appState: 'app.state',
+  appStateBulk: 'app.state.bulk',
+  componentAnnounce: 'vcap.component.announce',
+  componentDiscover: 'vcap.component.discover',
 } as const;
 
 /** One of several Cloud Controllers records a crash. */
 export const crashQueueGroup = 'crash_event_registration';
+
+/** One of several Cloud Controllers carries out an order of the health manager. */
+export const orderQueueGroup = 'cc';
+
+/** Health managers refuse more questions than these in one message (docs/protocol/health-manager.md §8.2). */
+export const maximumStateQuestions = 50;
 
 /** An id goes into a subject, so it must be one token of it. */
 const agentId = z.string().regex(/^[^\s.*>]+$/, 'must be one token of a subject');
@@ -46,6 +62,11 @@ export type StagerAdvertisement = z.output<typeof stagerAdvertisementSchema>;
 
 /** `dea.advertise`. */
 export const deaAdvertisementSchema = stagerAdvertisementSchema.extend({
+  /** Base URL that takes messages over HTTPS; null where there is none, or none that can be used. */
+  url: z
+    .url({ protocol: /^https$/ })
+    .nullable()
+    .catch(null),
   app_id_to_count: z
     .record(z.string(), z.number())
     .nullish()
@@ -151,6 +172,8 @@ export interface StagingMessage {
   start_message: StartMessage;
   admin_buildpacks: { key: string; url: string }[];
   egress_network_rules: EgressRule[];
+  /** Whether the second reply may come over HTTP. */
+  accepts_http?: boolean;
 }
 
 /** First and second reply to a staging request alike: both are read by the same rules (§5.2). */
@@ -172,6 +195,62 @@ export interface StopMessage {
   droplet: string;
   version?: string;
   indices?: number[];
+  /** Ids of instances. */
+  instances?: string[];
+}
+
+/** `hm9000.start`; fields that are not read are left out (docs/protocol/legacy-cc.md §6.2). */
+export const startOrderSchema = z.object({
+  droplet: z.string(),
+  version: z.string(),
+  instance_index: z.int().min(0),
+});
+export type StartOrder = z.output<typeof startOrderSchema>;
+
+/** `hm9000.stop`. */
+export const stopOrderSchema = startOrderSchema.extend({ instance_guid: z.string().min(1), is_duplicate: z.boolean() });
+export type StopOrder = z.output<typeof stopOrderSchema>;
+
+/** How many instances of each version the health manager sees running. */
+const runningByVersion = z.record(z.string(), z.int().min(0)).default({});
+
+/** `health.start` of before March 2014 (docs/protocol/health-manager.md §6.4). */
+export const healthStartSchema = z.object({
+  droplet: z.string(),
+  version: z.string(),
+  indices: z.array(z.int().min(0)),
+  running: runningByVersion,
+});
+export type HealthStart = z.output<typeof healthStartSchema>;
+
+/** `health.stop` of before March 2014: `instances` has the version of each instance id. */
+export const healthStopSchema = z.object({
+  droplet: z.string(),
+  instances: z.record(z.string().min(1), z.string()),
+  running: runningByVersion,
+});
+export type HealthStop = z.output<typeof healthStopSchema>;
+
+/** What a health manager tells of one app-version (docs/protocol/health-manager.md §8.1); null is not known. */
+export const appStateSchema = z.object({
+  droplet: z.string(),
+  version: z.string(),
+  instance_heartbeats: z
+    .array(z.object({ instance: z.string(), index: z.int(), state: z.string(), state_timestamp: z.number() }))
+    .nullish(),
+  crash_counts: z.array(z.object({ instance_index: z.int(), crash_count: z.int(), created_at: z.number() })).nullish(),
+});
+export type AppState = z.output<typeof appStateSchema>;
+
+/** A component as collectors know it; `vcap.component.discover` is answered with `uptime` added (§1.3). */
+export interface ComponentRecord {
+  type: string;
+  index: number;
+  uuid: string;
+  /** `address:port` of its `/healthz` and `/varz`. */
+  host: string;
+  credentials: [user: string, password: string];
+  start: string;
 }
 
 /** States that `dea.find.droplet` asks for. */

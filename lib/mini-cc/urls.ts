@@ -1,3 +1,5 @@
+import type { Credentials } from '../http/url.js';
+
 /** Where this Cloud Controller answers, once it listens. */
 export interface UrlsOptions {
   protocol: 'http' | 'https';
@@ -11,11 +13,16 @@ export interface UrlsOptions {
 
 /** URLs that agents get, with the credentials of the blob endpoints in them (docs/protocol/legacy-cc.md §5.1). */
 export class Urls {
+  /** `host:port` that cells reach. */
+  readonly address: string;
+  private readonly plain: string;
   private readonly inner: string;
   private readonly outer: string;
 
   constructor({ protocol, address, externalDomain, user, password }: UrlsOptions) {
-    const userinfo = `${encodeURIComponent(user)}:${encodeURIComponent(password)}`;
+    this.address = address;
+    const userinfo = userinfoOf({ user, password });
+    this.plain = `http://${address}`;
     this.inner = `http://${userinfo}@${address}`;
     this.outer = externalDomain === undefined ? this.inner : `${protocol}://${userinfo}@${externalDomain}`;
   }
@@ -44,8 +51,22 @@ export class Urls {
     return `${this.inner}/v2/buildpacks/${buildpackGuid}/download`;
   }
 
+  /** For Diego, which has no credentials: whoever knows the checksum may have it. */
+  dropletPermalink(appGuid: string, sha1: string): string {
+    return `${this.plain}/internal/v2/droplets/${appGuid}/${sha1}/download`;
+  }
+
+  /** An address of the internal API with its credentials. */
+  internal(path: string, credentials: Credentials): string {
+    return `http://${userinfoOf(credentials)}@${this.address}${path}`;
+  }
+
   /** Unlike the others it is seen from outside. */
   stagingJob(jobGuid: string): string {
     return `${this.outer}/staging/jobs/${jobGuid}`;
   }
+}
+
+function userinfoOf({ user, password }: Credentials): string {
+  return `${encodeURIComponent(user)}:${encodeURIComponent(password)}`;
 }

@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { CommandError } from './command.js';
+import { LaunchMark } from './launch-mark.js';
 
 export interface LaunchRequest {
   program: string;
@@ -13,13 +14,15 @@ export interface LaunchRequest {
   answersOnFd3?: boolean;
   /** Keep what it writes to standard error; off for a program whose children go on with its streams. @default true */
   capturesStderr?: boolean;
-  /** SIGKILL after so long. */
+  /** SIGKILL after so long, for it and for all that it has started. */
   timeoutMs: number;
 }
 
 export interface LaunchResult {
   /** Null when a signal ended it, or when it answered on descriptor 3 and goes on. */
   exitCode: number | null;
+  /** It had not ended, or not answered on descriptor 3, when its time was over. */
+  hasTimedOut: boolean;
   /** The end of what it wrote to standard error. */
   stderr: string;
   /** The first line from descriptor 3, or what came there before its end. */
@@ -40,17 +43,22 @@ const source = `
   const { spawn } = require('node:child_process');
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2']) process.on(signal, () => {});
   process.on('disconnect', () => process.exit());
-  process.on('message', ({ id, program, args, cwd, env, input, answersOnFd3, capturesStderr = true, timeoutMs }) => {
+  process.on('message', ({ id, program, args, cwd, env, input, ...request }) => {
+    const { answersOnFd3, capturesStderr = true, timeoutMs } = request;
     let stderr = '', answer = '', isDone = false;
     const finish = (result) => {
       if (isDone) return;
       isDone = true;
-      process.send({ id, exitCode: null, stderr, answer, ...result });
+      clearTimeout(timer);
+      process.send({ id, exitCode: null, hasTimedOut: false, stderr, answer, ...result });
     };
     const stdio = [input === undefined ? 'ignore' : 'pipe', 'ignore', capturesStderr ? 'pipe' : 'ignore'];
-    const child = spawn(program, args, {
-      cwd, env, timeout: timeoutMs, killSignal: 'SIGKILL', stdio: answersOnFd3 ? [...stdio, 'pipe'] : stdio,
-    });
+    const options = { cwd, env, detached: true };
+    const child = spawn(program, args, { ...options, stdio: answersOnFd3 ? [...stdio, 'pipe'] : stdio });
+    const timer = setTimeout(() => {
+      finish({ hasTimedOut: true });
+      for (const stream of child.stdio) stream?.destroy();
+    }, timeoutMs);
     child.on('error', ({ message, code }) => finish({ failure: { message, code } }));
     child.stderr?.setEncoding('utf8').on('data', (text) => { stderr = (stderr + text).slice(-8192); });
     if (input !== undefined) child.stdin.on('error', () => {}).end(input);
@@ -84,7 +92,7 @@ export class Launcher {
     const child = spawn(process.execPath, ['--max-semi-space-size=1', '--max-old-space-size=64', '-e', source], {
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
       serialization: 'advanced',
-      env: { PATH: process.env.PATH, ISTHMUS_SPEC_RUN: process.env.ISTHMUS_SPEC_RUN },
+      env: ownEnvironment(),
     });
     this.#child = child;
     // What it is for is waited for elsewhere: alone it keeps nobody from ending.
@@ -122,12 +130,15 @@ export class Launcher {
     const child = this.#child ?? this.#spawn();
     this.#sequence += 1;
     const id = this.#sequence;
+    const mark = LaunchMark.create();
+    const env = { ...(request.env ?? ownEnvironment()), ...mark.environment };
     child.channel?.ref();
     try {
       const { failure, ...result } = await new Promise<Reply>((resolve, reject) => {
         this.#pending.set(id, { resolve, reject });
-        child.send({ id, ...request }, (error) => error && reject(error));
+        child.send({ id, ...request, env }, (error) => error && reject(error));
       });
+      if (result.hasTimedOut) await mark.end();
       if (!failure) return result;
       throw new CommandError(
         request.program,
@@ -146,4 +157,9 @@ export class Launcher {
     for (const { reject } of this.#pending.values()) reject(new Error('the process that starts programs has ended'));
     this.#pending.clear();
   }
+}
+
+/** Of the small process, and of programs that are given none. */
+function ownEnvironment(): NodeJS.ProcessEnv {
+  return { PATH: process.env.PATH, ISTHMUS_SPEC_RUN: process.env.ISTHMUS_SPEC_RUN };
 }

@@ -15,6 +15,10 @@ export interface Program<Config, Running extends Component = Component> {
   create(config: Config): Running | Promise<Running>;
   /** Tries out, for `--check`, what the configuration needs of the host; the text is printed. */
   probe?(config: Config): Promise<{ text: string; isFit: boolean }>;
+  /** Examines the file and what it needs for `--check`, in place of `load` and `probe`; the text is printed. */
+  check?(path: string): Promise<{ text: string; isFit: boolean }>;
+  /** What is said of an error of `load`. @default one line on standard error */
+  describeLoadError?(error: Error): { stdout: string; stderr: string };
   /** Extra paragraphs for `--help`. */
   details?: string;
   /** Exit status of every failure. @default 1 */
@@ -26,12 +30,12 @@ export interface Program<Config, Running extends Component = Component> {
   handleSignals?(component: Running, exit: (status: number) => void): void;
 }
 
-function helpText(program: Pick<Program<unknown>, 'name' | 'summary' | 'details' | 'probe'>): string {
+function helpText(program: Pick<Program<unknown>, 'name' | 'summary' | 'details' | 'probe' | 'check'>): string {
   return `Usage: ${program.name} <config path>
 
 ${program.summary}
 
-  --check    read and check the configuration file${program.probe ? ', try out the host' : ''}, then exit
+  --check    read and check the configuration file${program.probe || program.check ? ', try out the host' : ''}, then exit
   --help     show this text
 ${program.details ? `\n${program.details}\n` : ''}`;
 }
@@ -54,6 +58,12 @@ export async function runProgram<Config, Running extends Component = Component>(
   if (paths.length !== 1 || path === undefined || path.startsWith('-')) {
     process.stderr.write(`Usage: ${program.name} <config path>\n`);
     process.exitCode = failureStatus;
+    return;
+  }
+  if (args.includes('--check') && program.check) {
+    const { text, isFit } = await program.check(path);
+    process.stdout.write(text);
+    if (!isFit) process.exitCode = failureStatus;
     return;
   }
   const config = loadOrReport(program, path);
@@ -80,13 +90,24 @@ async function isHostFit<Config>(program: Pick<Program<Config>, 'probe'>, config
   }
 }
 
-function loadOrReport<Config>(program: Pick<Program<Config>, 'load'>, path: string): { value: Config } | undefined {
+function loadOrReport<Config>(
+  program: Pick<Program<Config>, 'load' | 'describeLoadError'>,
+  path: string,
+): { value: Config } | undefined {
   try {
     return { value: program.load(path) };
   } catch (error) {
-    process.stderr.write(`ERROR: Failed loading config: ${(error as Error).message}\n`);
+    const { describeLoadError = failedLoading } = program;
+    const { stdout, stderr } = describeLoadError(error as Error);
+    process.stdout.write(stdout);
+    process.stderr.write(stderr);
     return undefined;
   }
+}
+
+/** What upstream's programs say of a file that cannot be loaded. */
+export function failedLoading({ message }: Error): { stdout: string; stderr: string } {
+  return { stdout: '', stderr: `ERROR: Failed loading config: ${message}\n` };
 }
 
 async function runUntilStopped<Config, Running extends Component>(

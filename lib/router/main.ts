@@ -3,7 +3,7 @@ import { runProgram } from '../process/program.js';
 import { loadRouterConfig, type RouterConfig } from './config.js';
 import { Router } from './router.js';
 
-await runProgram<RouterConfig>({
+void runProgram<RouterConfig>({
   name: 'router',
   summary: 'Runs a small HTTP and WebSocket router for development, fed by router.register over NATS.',
   details: 'Every key of the configuration is explained in config/router.yml.',

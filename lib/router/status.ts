@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { isSameSecret } from '../http/secret.js';
 import type { Registry } from './registry.js';
-import { isSameSecret } from './secret.js';
 
 export interface StatusOptions {
   registry: Registry;

@@ -71,8 +71,4 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const) {
   });
 }
 
-try {
-  await standalone.start();
-} catch (error) {
-  await end(1, (error as Error).message);
-}
+standalone.start().catch((error: Error) => end(1, error.message));

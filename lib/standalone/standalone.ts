@@ -3,6 +3,9 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Agent } from '../dea/agent.js';
 import { engineKind } from '../dea/config.js';
+import { HealthManager } from '../health-manager/health-manager.js';
+import { openStore } from '../health-manager/store/open-store.js';
+import type { Logger } from '../logging/logger.js';
 import { createStenoLogger } from '../logging/steno.js';
 import { MiniCc } from '../mini-cc/mini-cc.js';
 import type { Component } from '../process/program.js';
@@ -23,7 +26,10 @@ export interface StandaloneEvents {
   fail(description: string): void;
 }
 
-/** Everything on one machine: message bus, Cloud Controller, router and cell, in one process and its children. */
+/**
+ * Everything on one machine: message bus, Cloud Controller, health manager, router and cell, in one process and its
+ * children.
+ */
 export class Standalone implements Component {
   private readonly running: Component[] = [];
   private stopping: Promise<void> | undefined;
@@ -52,8 +58,22 @@ export class Standalone implements Component {
     await this.run('cell', `${engineKind(layout.cell)} containers in ${layout.cell.base_dir}`, cell);
     await this.run('router', layout.routerUrl, router);
     await this.run('controller', `http://127.0.0.1:${layout.controller.external_port}`, controller);
+    if (this.stopping) return;
+    const healthManager = this.createHealthManager(layout, controller.url, logger.child({}, 'hm9000'));
+    await this.run('health', 'brings back what should run and does not', healthManager);
     await this.waitForCell(controller);
     this.greet(layout);
+  }
+
+  private createHealthManager(layout: Layout, controllerUrl: string, logger: Logger): HealthManager {
+    const config = layout.healthManager(controllerUrl);
+    return HealthManager.create({
+      config,
+      ...openStore(config, logger),
+      localIp: layout.nats.host,
+      onAbort: () => this.events.fail('the health manager hangs; see the log'),
+      logger,
+    });
   }
 
   /** Stops the parts in the opposite order: whoever speaks last still has the bus. Idempotent. */

@@ -1,9 +1,9 @@
 import { expect } from 'chai';
 import type { Bus } from '../../lib/bus/bus.js';
 import { createNatsBus } from '../../lib/bus/nats-bus.js';
-import { redact } from '../../lib/bus/redaction.js';
 import { describeServer, parseServerAddress } from '../../lib/bus/server-address.js';
 import { type LogData, type Logger, silentLogger } from '../../lib/logging/logger.js';
+import { redact } from '../../lib/logging/redaction.js';
 import { eventually } from '../support/eventually.js';
 import { type NatsServer, startNats } from '../support/nats.js';
 import { Peer } from '../support/peer.js';

@@ -11,7 +11,8 @@ import { DownloadError } from '../../lib/http/download.js';
 import type { LogData } from '../../lib/logging/logger.js';
 import { silentLogger } from '../../lib/logging/logger.js';
 import { eventually } from '../support/eventually.js';
-import { type HttpServer, rejectionOf, startHttpServer } from '../support/http-server.js';
+import { type HttpServer, startHttpServer } from '../support/http-server.js';
+import { rejectionOf } from '../support/rejection.js';
 
 async function buildpackZip(text: string): Promise<Buffer> {
   const zip = new ZipFile();
@@ -45,9 +46,10 @@ describe('BuildpackCache', () => {
     await rm(base, { recursive: true });
   });
 
-  const open = () =>
+  const open = (options: { downloadTimeoutMs?: number } = {}) =>
     BuildpackCache.create({
       directory,
+      ...options,
       retryDelayMs: 1,
       logger: { ...silentLogger, warn: (message, data) => warnings.push({ message, data }) },
     });
@@ -121,6 +123,22 @@ describe('BuildpackCache', () => {
     expect(error).to.be.instanceOf(DownloadError).with.property('message', 'Error downloading: HTTP status: 404');
     expect(server.requests).to.have.length(3);
     expect(await readdir(directory)).to.deep.equal([]);
+  });
+
+  it('does not let others wait for one that drips', async () => {
+    handler = (request, response) => {
+      if (request.url !== '/drips') return void response.end(zip);
+      const timer = setInterval(() => response.write('x'), 20);
+      response.on('close', () => clearInterval(timer));
+    };
+    const cache = open({ downloadTimeoutMs: 300 });
+    const dripping = rejectionOf(cache.ensure([entry('drips')]));
+    await eventually(() => (server.requests.includes('GET /drips') ? true : undefined));
+    expect(await cache.ensure([entry('other')])).to.deep.equal([place('other')]);
+    expect(await dripping)
+      .to.be.instanceOf(DownloadError)
+      .with.property('message')
+      .that.includes('ETIMEDOUT');
   });
 
   it('fails on an archive that cannot be unpacked and leaves nothing behind', async () => {

@@ -8,7 +8,8 @@ import { expect } from 'chai';
 import { DropletCache, type DropletCacheOptions } from '../../lib/cell/droplet-cache.js';
 import { silentLogger } from '../../lib/logging/logger.js';
 import { eventually } from '../support/eventually.js';
-import { type HttpServer, rejectionOf, startHttpServer } from '../support/http-server.js';
+import { type HttpServer, startHttpServer } from '../support/http-server.js';
+import { rejectionOf } from '../support/rejection.js';
 
 const sha1Of = (content: Buffer) => createHash('sha1').update(content).digest('hex');
 

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { SharedWork } from '../../lib/cell/shared-work.js';
-import { rejectionOf } from '../support/http-server.js';
+import { rejectionOf } from '../support/rejection.js';
 
 describe('SharedWork', () => {
   function pendingWork() {

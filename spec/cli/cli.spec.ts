@@ -1,27 +1,18 @@
-import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { cp, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { runCli } from '../../lib/cli/program.js';
-import { writeTargetFile } from '../../lib/config/target-file.js';
+import { type CliWorld, startCliWorld } from '../support/cli.js';
 import { eventually } from '../support/eventually.js';
-import { clientToken, type RunningMiniCc, startMiniCc } from '../support/mini-cc.js';
+import { clientToken } from '../support/mini-cc.js';
 import { type NatsServer, startNats } from '../support/nats.js';
-import { ScriptedAgent, type StagingScript, stageWell } from '../support/scripted-agent.js';
+import { type StagingScript, stageWell } from '../support/scripted-agent.js';
 
 const staticApp = 'spec/fixtures/apps/static';
 
-interface Run {
-  status: number;
-  out: string;
-  error: string;
-}
-
 describe('isthmus', () => {
   let nats: NatsServer;
-  let cc: RunningMiniCc;
-  let agent: ScriptedAgent;
-  let home: string;
+  let world: CliWorld;
+  let { cc, agent, home, isthmus } = {} as CliWorld;
   let stage: (script: StagingScript) => Promise<void>;
 
   before(async () => {
@@ -32,47 +23,14 @@ describe('isthmus', () => {
 
   beforeEach(async () => {
     stage = stageWell;
-    home = await mkdtemp(join(tmpdir(), 'cli-spec-'));
-    cc = await startMiniCc({ natsUrl: nats.url });
-    await cc.addBuildpack('scripted', 'spec/fixtures/buildpacks/static-buildpack');
-    agent = await ScriptedAgent.start({ natsUrl: nats.url, memoryMb: 4096, stage: (script) => stage(script) });
-    await writeTargetFile(
-      { url: cc.url, token: clientToken, router: agent.routerUrl },
-      join(home, '.isthmus/target.json'),
-    );
-    await eventually(() => (cc.miniCc.cellIds.length === 1 ? true : undefined), { what: 'the cell' });
+    world = await startCliWorld({ natsUrl: nats.url, stage: (script) => stage(script) });
+    ({ cc, agent, home, isthmus } = world);
   });
 
-  afterEach(async () => {
-    await agent.stop();
-    await cc.stop();
-    await rm(home, { recursive: true, force: true });
-  });
-
-  /** Runs the command as a user would; `watch` sees the output while it grows. */
-  async function isthmus(
-    args: string[],
-    options: { environment?: NodeJS.ProcessEnv; signal?: AbortSignal; watch?: (out: string) => void } = {},
-  ): Promise<Run> {
-    let out = '';
-    let error = '';
-    const status = await runCli(args, {
-      out: (content) => {
-        out += content.toString();
-        options.watch?.(out);
-      },
-      error: (text) => {
-        error += text;
-      },
-      isInteractive: false,
-      environment: { HOME: home, ...options.environment },
-      signal: options.signal ?? new AbortController().signal,
-    });
-    return { status, out, error };
-  }
+  afterEach(() => world.stop());
 
   const push = (...more: string[]) => isthmus(['push', 'hello', staticApp, ...more]);
-  const record = async (name = 'hello') => (await cc.call('GET', `/v2/apps?name=${name}`)).body.resources[0];
+  const record = (name = 'hello') => world.record(name);
 
   it('pushes an app: streams the staging, waits for the instances, prints the address that answers', async () => {
     const { status, out, error } = await push('-i', '2', '-m', '128M');
@@ -278,7 +236,7 @@ describe('isthmus', () => {
         /^isthmus: the Cloud Controller at .* does not answer/,
       ],
       [['--token', 'wrong', 'apps'], /^isthmus: Invalid Auth Token\n$/],
-      [['push', 'hello', '/nowhere'], /^isthmus: \/nowhere is no directory\n$/],
+      [['push', 'hello', '/nowhere'], /^isthmus: \/nowhere is neither a directory nor a zip file\n$/],
       [['push', 'hello', staticApp, '-k', '99G'], /^isthmus: The app is invalid: too much disk/],
     ];
     for (const [args, text] of cases) {
@@ -288,7 +246,7 @@ describe('isthmus', () => {
     }
     expect((await isthmus(['push', 'hello', staticApp, '-m', 'much'])).error).to.contain('Give it as 256M or 1G.');
     expect((await isthmus(['fly'])).status).to.equal(1);
-    expect((await isthmus(['--help'])).out).to.contain('push [options] <name> <directory>');
+    expect((await isthmus(['--help'])).out).to.contain('push|p [options] [name] [path]');
   });
 
   it('ends at once at Ctrl-C', async () => {

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { readTargetFile, removeTargetFile, targetFilePath, writeTargetFile } from '../../lib/config/target-file.js';
-import { rejectionOf } from '../support/http-server.js';
+import { rejectionOf } from '../support/rejection.js';
 
 describe('the target file', () => {
   let home: string;

@@ -11,7 +11,6 @@ import {
   legacyProtocols,
   loadDeaConfig,
   natsServers,
-  unusedKeys,
 } from '../../lib/dea/config.js';
 
 const seedPath = 'spec/fixtures/config/seed-dea.yml';
@@ -109,6 +108,27 @@ describe('dea.yml', () => {
     ]);
   });
 
+  it('takes the sections of older files that have no meaning any more', () => {
+    const config = load((file) =>
+      Object.assign(file, {
+        hm9000: { uri: 'https://hm9000.example.com' },
+        only_production_apps: true,
+        runtimes: ['ruby19'],
+        instance: { cpu_limit_shares: 256 },
+        staging: { platform_config: { cache: '/x' }, environment: { PATH: '/bin' } },
+      }),
+    );
+    expect(config.hm9000).to.equal(undefined);
+  });
+
+  it('wants whole URLs of HM9000 and the Cloud Controller', () => {
+    const hm9000 = { listener_uri: 'hm9000:5335', key_file: '/k', cert_file: '/c', ca_file: '/a' };
+    expect(problems((file) => Object.assign(file, { cc_url: 'api.example.com', hm9000 }))).to.have.members([
+      'cc_url: must be an http or https URL',
+      'hm9000.listener_uri: must be an http or https URL',
+    ]);
+  });
+
   it('takes the longest wait of old files as the default health check timeout', () => {
     const config = load((file) => {
       delete file.default_health_check_timeout;
@@ -117,12 +137,22 @@ describe('dea.yml', () => {
     expect(defaultHealthCheckTimeout(config)).to.equal(180);
   });
 
-  it('tells which given keys nothing acts on', () => {
-    expect(unusedKeys(loadDeaConfig('config/dea.yml'))).to.deep.equal([]);
-    const config = load((file) =>
-      Object.assign(file, { cc_url: 'http://cc', loggregator: { router: '127.0.0.1:3457' } }),
-    );
-    expect(unusedKeys(config)).to.deep.equal(['cc_url', 'loggregator.router']);
+  it('wants networks with their prefix, denied and allowed ones alike', () => {
+    for (const key of ['deny_networks', 'allow_networks']) {
+      expect(
+        problems((file) => Object.assign(file, { containers: { [key]: ['10.0.0.0/8', '10.0.0.1'] } })),
+      ).to.deep.equal([`containers.${key}[1]: must be an IPv4 network such as 10.254.0.0/22`]);
+    }
+  });
+
+  it('wants host and port of the loggregator router', () => {
+    const router = (text: string) => (file: Record<string, unknown>) =>
+      Object.assign(file, { loggregator: { router: text } });
+    expect(problems(router('127.0.0.1'))).to.deep.equal(['loggregator.router: must be host:port']);
+    expect(load(router('127.0.0.1:3457')).loggregator).to.deep.equal({
+      router: { host: '127.0.0.1', port: 3457 },
+      emit_app_output: true,
+    });
   });
 
   it('refuses what is no mapping, and a file that is not there', () => {

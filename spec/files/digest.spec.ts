@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { fileDigest } from '../../lib/files/digest.js';
-import { rejectionOf } from '../support/http-server.js';
+import { rejectionOf } from '../support/rejection.js';
 
 describe('fileDigest', () => {
   let directory: string;

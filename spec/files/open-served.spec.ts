@@ -4,14 +4,9 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import {
-  EntityNotFoundError,
-  inDirectory,
-  NotServableError,
-  openFollowingLinks,
-  openResolved,
-} from '../../lib/files/open-served.js';
-import { rejectionOf } from '../support/http-server.js';
+import { EntityNotFoundError, inDirectory, NotServableError } from '../../lib/files/held-place.js';
+import { openFollowingLinks, openResolved } from '../../lib/files/open-served.js';
+import { rejectionOf } from '../support/rejection.js';
 
 describe('openResolved', () => {
   let base: string;

@@ -6,7 +6,7 @@ import { buffer } from 'node:stream/consumers';
 import { expect } from 'chai';
 import { ZipFile } from 'yazl';
 import { ArchiveError, unzip } from '../../lib/files/unzip.js';
-import { rejectionOf } from '../support/http-server.js';
+import { rejectionOf } from '../support/rejection.js';
 
 interface ZipEntry {
   name: string;

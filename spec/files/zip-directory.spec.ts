@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { zipDirectory } from '../../lib/files/zip-directory.js';
-import { rejectionOf } from '../support/http-server.js';
+import { rejectionOf } from '../support/rejection.js';
 
 describe('zipping a directory', () => {
   let root: string;

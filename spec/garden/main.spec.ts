@@ -6,8 +6,11 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { expect } from 'chai';
 import { dump as toYaml } from 'js-yaml';
-import { addressesOf, loadGardenConfig, unusedKeys } from '../../lib/garden/config.js';
-import { callGarden, startGarden } from '../support/garden.js';
+import { ConfigError, loadConfig } from '../../lib/config/load.js';
+import { addressesOf, gardenConfigSchema, unusedKeys } from '../../lib/garden/config.js';
+import { loadSettings } from '../../lib/garden/settings.js';
+import { callGarden, freePort, startGarden } from '../support/garden.js';
+import { builtProgram } from '../support/typescript.js';
 
 describe('bin/garden', function () {
   this.timeout(120_000);
@@ -19,13 +22,14 @@ describe('bin/garden', function () {
 
   afterEach(() => rm(directory, { recursive: true }));
 
+  const loadGardenConfig = (path: string) => loadConfig(path, gardenConfigSchema);
   const configFile = async (config: unknown) => {
     const path = join(directory, 'garden.yml');
     await writeFile(path, typeof config === 'string' ? config : toYaml(config));
     return path;
   };
   const runGarden = async (...args: string[]) => {
-    const child = spawn(process.execPath, ['--import', 'tsx', 'lib/garden/main.ts', ...args]);
+    const child = spawn(process.execPath, [...builtProgram('lib/garden/main.ts'), ...args]);
     const [stdout, stderr] = await Promise.all([text(child.stdout), text(child.stderr)]);
     if (child.exitCode === null) await once(child, 'exit');
     return { status: child.exitCode, stdout, stderr };
@@ -94,6 +98,43 @@ describe('bin/garden', function () {
     expect(() => loadGardenConfig(halves)).to.throw('bind_port: missing key');
     const empty = await configFile('- a list');
     expect(() => loadGardenConfig(empty)).to.throw('expected a mapping');
+  });
+
+  it('tells what is wrong with the configuration of a Warden by the key, too', async () => {
+    const server = { container_rootfs_path: '/rootfs', container_depot_path: '/depot' };
+    const faults: [object, string][] = [
+      [{ server: { ...server, unix_domain_permissions: 'rw' } }, 'server.unix_domain_permissions'],
+      [{ server, network: { mtu: 1 } }, 'network.mtu'],
+      [{ server, logging: { level: 'loud' } }, 'logging.level'],
+      [{ server: 5 }, 'server'],
+    ];
+    for (const [document, key] of faults) {
+      const path = await configFile(document);
+      expect(() => loadSettings(path), key).to.throw(ConfigError, `${path}: ${key}: `);
+    }
+    const path = await configFile({ server: { ...server, container_grace_time: null } });
+    expect(loadSettings(path)).to.have.nested.property('warden.graceTimeMs', null);
+    expect(loadSettings(path)).not.to.have.property('garden');
+  });
+
+  it('tells its figures where it is told to, and nothing else there', async () => {
+    const port = await freePort();
+    const garden = await startGarden({ debug_bind_ip: '127.0.0.1', debug_bind_port: port });
+    try {
+      await callGarden(garden.socket, 'POST', '/containers', { handle: 'counted' });
+      const vars = (await (await fetch(`http://127.0.0.1:${port}/debug/vars`)).json()) as Record<string, number>;
+      expect(vars).to.include({ containers: 1, garden_connections: 0, warden_connections: 0 });
+      expect(vars.garden_requests).to.be.at.least(2);
+      expect(vars.resident_bytes).to.be.above(10_000_000);
+      const metrics = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
+      expect(metrics)
+        .to.match(/^isthmus_containers 1\n/)
+        .and.to.match(/\nisthmus_loop_delay_p99_seconds [\d.e-]+\n$/);
+      expect((await fetch(`http://127.0.0.1:${port}/containers`)).status).to.equal(404);
+      expect((await fetch(`http://127.0.0.1:${port}/metrics`, { method: 'DELETE' })).status).to.equal(405);
+    } finally {
+      await garden.stop();
+    }
   });
 
   it('destroys what it finds, makes its socket open to all and keeps grace times, when that is configured', async () => {

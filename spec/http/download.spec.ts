@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import { DownloadError, type DownloadOptions, downloadToFile } from '../../lib/http/download.js';
 import { eventually } from '../support/eventually.js';
-import { type HttpServer, refusingUrl, rejectionOf, startHttpServer } from '../support/http-server.js';
+import { type HttpServer, refusingUrl, startHttpServer } from '../support/http-server.js';
+import { rejectionOf } from '../support/rejection.js';
 
 const content = randomBytes(300_000);
 const sha1 = createHash('sha1').update(content).digest('hex');
@@ -151,6 +152,14 @@ describe('downloadToFile', () => {
       }, 100);
     };
     expect((await download({ inactivityTimeoutMs: 400 })).bytes).to.equal(6);
+  });
+
+  it('fails when all of it takes too long, though it never stops coming', async () => {
+    handler = (_request, response) => {
+      const timer = setInterval(() => response.write('x'), 20);
+      response.on('close', () => clearInterval(timer));
+    };
+    expect((await failure({ timeoutMs: 300 })).message).to.include('unknown, Error: ETIMEDOUT (127.0.0.1:');
   });
 
   it('fails when the content is longer than allowed', async () => {

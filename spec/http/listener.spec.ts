@@ -4,7 +4,7 @@ import { expect } from 'chai';
 import { HttpListener } from '../../lib/http/listener.js';
 import { eventually } from '../support/eventually.js';
 import { ask, askWhole } from '../support/http-client.js';
-import { rejectionOf } from '../support/http-server.js';
+import { rejectionOf } from '../support/rejection.js';
 
 describe('HttpListener', () => {
   let listeners: HttpListener[];

@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import { UploadError, type UploadOptions, uploadBlob } from '../../lib/http/upload.js';
 import { eventually } from '../support/eventually.js';
-import { bodyOf, type HttpServer, refusingUrl, rejectionOf, startHttpServer } from '../support/http-server.js';
+import { bodyOf, type HttpServer, refusingUrl, startHttpServer } from '../support/http-server.js';
+import { rejectionOf } from '../support/rejection.js';
 
 const content = randomBytes(300_000);
 
@@ -171,6 +172,22 @@ describe('uploadBlob', () => {
     await writeFile(file, Buffer.alloc(20_000_000));
     handlePost = (request) => void request.pause();
     expect((await failure({ inactivityTimeoutMs: 300 })).message).to.include('status 0; error: ETIMEDOUT');
+  });
+
+  it('fails when all of it takes too long, though the other side never stops reading', async () => {
+    await writeFile(file, Buffer.alloc(50_000_000));
+    handlePost = (request) => {
+      request.pause();
+      const timer = setInterval(() => request.read(1000), 20);
+      request.on('close', () => clearInterval(timer));
+    };
+    expect((await failure({ timeoutMs: 500 })).message).to.include('status 0; error: ETIMEDOUT');
+  });
+
+  it('tells the status of who refuses it without reading it', async () => {
+    await writeFile(file, Buffer.alloc(20_000_000));
+    handlePost = (_request, response) => void response.writeHead(413, { Connection: 'close' }).end('too much');
+    expect((await failure()).message).to.equal('Error uploading: (Upload failed - status 413)');
   });
 
   it('passes on what the file system says', async () => {

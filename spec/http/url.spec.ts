@@ -12,6 +12,7 @@ describe('URLs with credentials', () => {
   it('lose them even when they do not parse', () => {
     expect(stripUserinfo('http://user:secret@:bad:port/x')).to.equal('http://:bad:port/x');
     expect(stripUserinfo('http://a:b@c@host/x')).to.equal('http://host/x');
+    expect(stripUserinfo('http://user:sec/ret?@host/x')).to.equal('http://host/x');
   });
 
   it('give their percent-decoded user and password', () => {

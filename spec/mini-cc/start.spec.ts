@@ -4,12 +4,13 @@ import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
+import { loadHealthManagerConfig } from '../../lib/health-manager/config.js';
 import { silentLogger } from '../../lib/logging/logger.js';
 import { completeMiniCcConfig, loadMiniCcConfig } from '../../lib/mini-cc/config.js';
 import { MiniCc } from '../../lib/mini-cc/mini-cc.js';
-import { rejectionOf } from '../support/http-server.js';
 import { startMiniCc } from '../support/mini-cc.js';
 import { type NatsServer, startNats } from '../support/nats.js';
+import { rejectionOf } from '../support/rejection.js';
 
 describe('starting the miniature Cloud Controller', () => {
   let nats: NatsServer;
@@ -90,6 +91,19 @@ describe('starting the miniature Cloud Controller', () => {
     expect(config.external_port).to.equal(8181);
   });
 
+  it('has a sample configuration that fits that of the health manager', () => {
+    const { bulk_api, internal_api, external_port, hm9000, cc_partition } = loadMiniCcConfig('config/mini-cc.yml');
+    const manager = loadHealthManagerConfig('config/hm9000.yml');
+    expect(bulk_api).to.deep.equal({ auth_user: manager.cc_auth_user, auth_password: manager.cc_auth_password });
+    expect(internal_api).to.deep.equal({
+      auth_user: manager.api_server_username,
+      auth_password: manager.api_server_password,
+    });
+    expect(new URL(manager.cc_base_url).port).to.equal(String(external_port));
+    expect(new URL(hm9000.url).port).to.equal(String(manager.api_server_port));
+    expect(cc_partition).to.equal('default');
+  });
+
   it('names the keys that are wrong', () => {
     const complete = (extra: Record<string, unknown>) => () =>
       completeMiniCcConfig({ data_directory: 'x', message_bus_servers: ['nats://x'], ...extra });
@@ -98,6 +112,9 @@ describe('starting the miniature Cloud Controller', () => {
       'default_running_security_groups[0]: is not',
     );
     expect(complete({ staging: { timeout_in_seconds: 'long' } })).to.throw('staging.timeout_in_seconds');
+    expect(complete({ hm9000: { url: 'ftp://x' } })).to.throw('hm9000.url: must be an http or https URL');
+    expect(complete({ bulk_api: { auth_user: 'bulk' } })).to.throw('bulk_api.auth_password');
+    expect(complete({ flapping_crash_count_threshold: 0 })).to.throw('flapping_crash_count_threshold');
     expect(() => completeMiniCcConfig({ message_bus_servers: [] } as never)).to.throw('data_directory: missing key');
   });
 });

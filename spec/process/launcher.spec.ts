@@ -1,5 +1,7 @@
+import { readdirSync } from 'node:fs';
 import { expect } from 'chai';
 import { CommandError } from '../../lib/process/command.js';
+import { commandLineOf } from '../../lib/process/identity.js';
 import { Launcher } from '../../lib/process/launcher.js';
 
 describe('the launcher', () => {
@@ -40,6 +42,25 @@ describe('the launcher', () => {
     const missing = await launcher.launch({ program: 'no-such-program', args: [], timeoutMs: 1000 }).catch((e) => e);
     expect(missing).to.be.instanceOf(CommandError).with.property('message').that.contains('ENOENT');
     expect(await launcher.launch({ ...shell('exec sleep 30'), timeoutMs: 100 })).to.include({ exitCode: null });
+  });
+
+  it('ends what a program that takes too long has started, and one that never answers', async () => {
+    const mark = `3${process.pid}.${Date.now() % 1000}`;
+    const isAlive = () =>
+      readdirSync('/proc').some((pid) => /^\d+$/.test(pid) && commandLineOf(Number(pid)).join(' ') === `sleep ${mark}`);
+    const nested = { ...shell(`sleep ${mark}; true`), timeoutMs: 300 };
+    expect(await launcher.launch(nested)).to.include({ exitCode: null, hasTimedOut: true });
+    expect(isAlive()).to.equal(false);
+    expect(await launcher.launch({ ...nested, answersOnFd3: true })).to.include({ answer: '', hasTimedOut: true });
+    expect(isAlive()).to.equal(false);
+    // It has ended itself, and somebody else keeps the descriptor.
+    const leaving = { ...shell(`sleep ${mark} & exit 0`), timeoutMs: 300, answersOnFd3: true, capturesStderr: false };
+    expect(await launcher.launch(leaving)).to.include({ answer: '', hasTimedOut: true });
+    expect(isAlive()).to.equal(false);
+    // Its parents are gone, and it has left their session and their group.
+    const orphaned = { ...shell(`(setsid sleep ${mark} &); sleep ${mark}`), timeoutMs: 300 };
+    expect(await launcher.launch(orphaned)).to.include({ exitCode: null, hasTimedOut: true });
+    expect(isAlive()).to.equal(false);
   });
 
   it('serves many at once', async () => {

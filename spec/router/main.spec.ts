@@ -10,6 +10,7 @@ import { startHttpServer } from '../support/http-server.js';
 import { type NatsServer, startNats } from '../support/nats.js';
 import { Peer } from '../support/peer.js';
 import { ask } from '../support/router.js';
+import { builtProgram } from '../support/typescript.js';
 
 describe('the program router', function () {
   this.timeout(60_000);
@@ -27,7 +28,7 @@ describe('the program router', function () {
   });
 
   function run(...args: string[]): ChildProcess {
-    return spawn(process.execPath, ['--import', 'tsx', 'lib/router/main.ts', ...args], {
+    return spawn(process.execPath, [...builtProgram('lib/router/main.ts'), ...args], {
       stdio: ['ignore', 'pipe', 'pipe'],
     });
   }

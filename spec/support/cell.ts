@@ -5,14 +5,22 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { eventually } from './eventually.js';
+import { takeNetwork, takePorts } from './host-share.js';
 import { stackRootfs } from './stack.js';
 
 export interface CellOptions {
   natsUrl: string;
   /** Merged over the default configuration, section by section. */
   config?: Record<string, unknown>;
+}
+
+export interface StartOptions {
+  /** Directory of a build other than this one. */
+  checkout?: string;
+  /** @default 40000 */
+  timeoutMs?: number;
 }
 
 /** A cell as a process of its own, started by `bin/dea` with a configuration of its own. */
@@ -25,7 +33,7 @@ export interface Cell {
   /** Every line that the present process has logged, parsed. */
   readonly logs: { message: string; log_level: string; data: Record<string, unknown> }[];
   readonly pid: number;
-  start(): Promise<void>;
+  start(options?: StartOptions): Promise<void>;
   /** Sends TERM and gives the exit status. */
   terminate(): Promise<number | null>;
   /** Sends KILL and waits until it is gone. */
@@ -39,15 +47,13 @@ export interface Cell {
   dispose(): Promise<void>;
 }
 
-let poolCounter = 0;
-
 /** Prepares a cell in a directory of its own; `start()` runs it. */
 export async function makeCell(options: CellOptions): Promise<Cell> {
   const baseDirectory = await mkdtemp(join(tmpdir(), 'cell-'));
   const [directoryServerPort, fileApiPort] = [await freePort(), await freePort()];
   const configPath = join(baseDirectory, 'dea.yml');
   const pidFile = join(baseDirectory, 'dea.pid');
-  poolCounter += 1;
+  const ports = takePorts(400);
   const config = mergeSections(
     {
       base_dir: join(baseDirectory, 'base'),
@@ -69,9 +75,9 @@ export async function makeCell(options: CellOptions): Promise<Cell> {
       containers: {
         engine: 'oci',
         spares: 2,
-        network_pool: `10.${200 + (process.pid % 40)}.${(poolCounter * 4) % 256}.0/22`,
-        port_pool_start: 20_000 + ((process.pid * 7 + poolCounter * 500) % 20_000),
-        port_pool_size: 400,
+        network_pool: takeNetwork(22),
+        port_pool_start: ports.start,
+        port_pool_size: ports.size,
       },
     },
     options.config ?? {},
@@ -83,10 +89,10 @@ export async function makeCell(options: CellOptions): Promise<Cell> {
   let standardError = '';
   const logs: Cell['logs'] = [];
 
-  async function start(): Promise<void> {
+  async function start({ checkout = '.', timeoutMs = 40_000 }: StartOptions = {}): Promise<void> {
     logs.length = 0;
     standardError = '';
-    const started = spawn('bin/dea', [configPath], { stdio: ['ignore', 'pipe', 'pipe'] });
+    const started = spawn(resolve(checkout, 'bin/dea'), [configPath], { stdio: ['ignore', 'pipe', 'pipe'] });
     child = started;
     exited = once(started, 'exit').then(([code]) => code as number | null);
     started.stderr!.on('data', (chunk: Buffer) => {
@@ -102,7 +108,7 @@ export async function makeCell(options: CellOptions): Promise<Cell> {
       throw new Error(`the cell ended with ${status}: ${standardError}`);
     });
     const ready = eventually(() => logs.find(({ message }) => message === 'Dea started'), {
-      timeoutMs: 20_000,
+      timeoutMs,
       what: 'the start of the cell',
     });
     ready.catch(() => {});
@@ -141,7 +147,8 @@ export async function makeCell(options: CellOptions): Promise<Cell> {
     },
     async dispose() {
       // Containers outlive a killed cell: only one that stops in order gives everything back.
-      if (!isAlive() && existsSync(join(baseDirectory, 'base'))) await start().catch(() => {});
+      const hasStoppedInOrder = child?.exitCode === 0;
+      if (!isAlive() && !hasStoppedInOrder && existsSync(join(baseDirectory, 'base'))) await start().catch(() => {});
       if (isAlive()) {
         child!.kill('SIGTERM');
         await exited;

@@ -8,6 +8,7 @@ export interface DirServer {
   exited: Promise<number | null>;
   /** What it has written to its standard error so far. */
   standardError(): string;
+  signal(signal: NodeJS.Signals): void;
   /** Sends TERM and gives the exit status. */
   terminate(): Promise<number | null>;
 }
@@ -23,6 +24,7 @@ export function runDirServer(args: string[]): DirServer {
   return {
     exited,
     standardError: () => errors,
+    signal: (signal) => void child.kill(signal),
     terminate() {
       child.kill('SIGTERM');
       return exited;

@@ -1,10 +1,8 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
-import { fileURLToPath } from 'node:url';
 import type { OciSettings } from './oci.js';
 import type { EngineAnswer, EngineOrder } from './oci-child.js';
-
-const program = fileURLToPath(new URL('./oci-child.ts', import.meta.url));
+import { specProgram } from './typescript.js';
 
 /** An engine in a process of its own, which can be killed without a warning. */
 export class EngineProcess {
@@ -23,7 +21,8 @@ export class EngineProcess {
 
   /** Resolves when the engine is started. */
   static async start(settings: OciSettings): Promise<EngineProcess> {
-    const child = fork(program, [JSON.stringify(settings)], { execArgv: ['--import', 'tsx'] });
+    const execArgv = specProgram('spec/support/oci-child.ts');
+    const child = fork(execArgv.pop()!, [JSON.stringify(settings)], { execArgv });
     const [first] = await Promise.race([
       once(child, 'message'),
       once(child, 'exit').then(([status]) => {

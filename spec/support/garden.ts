@@ -6,21 +6,27 @@ import { connect, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { dump as toYaml } from 'js-yaml';
 import { eventually } from './eventually.js';
+import { takePorts } from './host-share.js';
 import { expectNothingLeft } from './leaks.js';
-import { makeOciSettings, startOciEngine } from './oci.js';
+import { makeOciSettings, type OciSettings, startOciEngine } from './oci.js';
 import { stackRootfs } from './stack.js';
+import { builtProgram } from './typescript.js';
 
-/** `bin/garden` from its sources, as a process of its own that can be killed. */
+/** `bin/garden` as a process of its own that can be killed. */
 export interface GardenProcess {
   /** Path of its UNIX socket. */
   readonly socket: string;
   readonly tcp: { host: string; port: number };
+  /** Path of the socket on which it speaks the Warden protocol. */
+  readonly wardenSocket: string;
   readonly depot: string;
+  /** First and number of the host ports that it hands out. */
+  readonly portPool: { start: number; size: number };
   readonly pid: number;
   /** Ends it orderly and destroys what it leaves; fails when anything is left on the host. */
   stop(): Promise<void>;
-  /** Ends it orderly; gives the exit status. Containers live on. */
-  terminate(): Promise<number | null>;
+  /** Ends it orderly; gives the exit status. Containers live on. @param signal @default 'SIGTERM' */
+  terminate(signal?: 'SIGTERM' | 'SIGUSR2'): Promise<number | null>;
   /** Ends it at once, as a power cut would. */
   kill(): Promise<void>;
   /** Starts it again on the same depot, after `kill` or `terminate`. */
@@ -29,44 +35,110 @@ export interface GardenProcess {
   restart(): Promise<void>;
 }
 
+export interface LaunchOptions {
+  /** Of the process, beside this one's. */
+  env?: NodeJS.ProcessEnv;
+}
+
 /** @param config keys of `garden.yml` beside those that keep it apart from others */
-export async function startGarden(config: Record<string, unknown> = {}): Promise<GardenProcess> {
+export async function startGarden(
+  config: Record<string, unknown> = {},
+  options: LaunchOptions = {},
+): Promise<GardenProcess> {
+  const place = await makePlace();
+  const { settings, socket, tcp, wardenSocket, directory } = place;
+  const document = {
+    bind_socket: socket,
+    bind_ip: tcp.host,
+    bind_port: tcp.port,
+    depot: settings.depotDirectory,
+    default_rootfs: stackRootfs(),
+    network_pool: settings.networkPool,
+    port_pool_start: settings.portPool!.start,
+    port_pool_size: settings.portPool!.size,
+    warden_socket: wardenSocket,
+    logging: { file: join(directory, 'garden.log') },
+    ...config,
+  };
+  return startServer(place, socket, document, options);
+}
+
+/**
+ * The same program with the configuration of a Warden; it speaks that protocol alone.
+ *
+ * @param config sections of the file beside what keeps it apart from others; they take the place of those
+ */
+export async function startGardenAsWarden(
+  config: Record<string, Record<string, unknown>> = {},
+): Promise<GardenProcess> {
+  const place = await makePlace();
+  const { settings, wardenSocket, directory, tcp } = place;
+  const ports = takePorts(1000);
+  return startServer(place, wardenSocket, {
+    server: {
+      unix_domain_path: wardenSocket,
+      container_klass: 'Warden::Container::Linux',
+      container_rootfs_path: stackRootfs(),
+      container_depot_path: settings.depotDirectory,
+      ...config.server,
+    },
+    network: { pool_network: settings.networkPool, ...config.network },
+    health_check_server: { port: tcp.port },
+    port: { pool_start_port: ports.start, pool_size: ports.size },
+    logging: { level: 'debug2', file: join(directory, 'garden.log') },
+  });
+}
+
+interface Place {
+  settings: OciSettings;
+  directory: string;
+  socket: string;
+  wardenSocket: string;
+  tcp: { host: string; port: number };
+}
+
+async function makePlace(): Promise<Place> {
   const settings = await makeOciSettings();
   const directory = join(settings.depotDirectory, '..');
+  return {
+    settings,
+    directory,
+    socket: join(directory, 'garden.sock'),
+    wardenSocket: join(directory, 'warden.sock'),
+    tcp: { host: '127.0.0.1', port: await freePort() },
+  };
+}
+
+/** @param liveSocket socket on which it is seen to be up */
+async function startServer(
+  place: Place,
+  liveSocket: string,
+  config: object,
+  { env = {} }: LaunchOptions = {},
+): Promise<GardenProcess> {
+  const { settings, directory, socket, wardenSocket, tcp } = place;
   const configPath = join(directory, 'garden.yml');
-  const socket = join(directory, 'garden.sock');
-  const tcp = { host: '127.0.0.1', port: await freePort() };
-  await writeFile(
-    configPath,
-    toYaml({
-      bind_socket: socket,
-      bind_ip: tcp.host,
-      bind_port: tcp.port,
-      depot: settings.depotDirectory,
-      default_rootfs: stackRootfs(),
-      network_pool: settings.networkPool,
-      port_pool_start: settings.portPool!.start,
-      port_pool_size: settings.portPool!.size,
-      logging: { file: join(directory, 'garden.log') },
-      ...config,
-    }),
-  );
+  await writeFile(configPath, toYaml(config));
   let child: ChildProcess | undefined;
   const running: GardenProcess = {
     socket,
     tcp,
+    wardenSocket,
+    portPool: settings.portPool!,
     depot: settings.depotDirectory,
     get pid() {
       return child!.pid!;
     },
     async start({ waits = true } = {}) {
-      child = spawn(process.execPath, ['--import', 'tsx', 'lib/garden/main.ts', configPath], {
+      child = spawn(process.execPath, [...builtProgram('lib/garden/main.ts'), configPath], {
         stdio: ['ignore', 'ignore', 'inherit'],
+        env: { ...process.env, ...env },
       });
       const started = child;
       const isUp = async () => {
         if (started.exitCode !== null) throw new Error(`garden ended at its start with ${started.exitCode}`);
-        return waits ? (await callGarden(socket, 'GET', '/ping')).status === 200 || undefined : canConnect(socket);
+        if (!waits || liveSocket !== socket) return canConnect(liveSocket);
+        return (await callGarden(socket, 'GET', '/ping')).status === 200 || undefined;
       };
       await eventually(isUp, { what: 'garden', timeoutMs: 60_000 });
     },
@@ -74,8 +146,8 @@ export async function startGarden(config: Record<string, unknown> = {}): Promise
       child?.kill('SIGKILL');
       await gone(child);
     },
-    async terminate() {
-      child?.kill('SIGTERM');
+    async terminate(signal = 'SIGTERM') {
+      child?.kill(signal);
       await gone(child);
       return child?.exitCode ?? null;
     },
@@ -99,6 +171,7 @@ export interface GardenAnswer {
   status: number;
   headers: Record<string, string | string[] | undefined>;
   text: string;
+  bytes: Buffer;
   /** The text as JSON. */
   readonly json: unknown;
 }
@@ -115,11 +188,13 @@ export async function callGarden(
   const [response] = await once(outgoing, 'response');
   const parts: Buffer[] = [];
   for await (const part of response) parts.push(part);
-  const text = Buffer.concat(parts).toString();
+  const bytes = Buffer.concat(parts);
+  const text = bytes.toString();
   return {
     status: response.statusCode,
     headers: response.headers,
     text,
+    bytes,
     get json() {
       return JSON.parse(text);
     },
@@ -213,7 +288,8 @@ export class RawConnection {
   }
 }
 
-async function freePort(): Promise<number> {
+/** A TCP port of the loopback that nobody listens on. */
+export async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as { port: number };

@@ -1,7 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { RootHookObject } from 'mocha';
+import type { Context, RootHookObject } from 'mocha';
+import { stopSharedServers } from './database-server.js';
+import { patience } from './eventually.js';
 
 /** In the environment of every process that a spec starts, so that it is known after its parents are gone. */
 const marker = `ISTHMUS_SPEC_RUN=${randomUUID()}`;
@@ -15,11 +17,16 @@ interface Leftover {
 
 /** Fails the run when specs leave processes behind; ends those, so that a failing run leaves none either. */
 export const mochaHooks: RootHookObject = {
-  beforeAll() {
+  beforeAll(this: Context) {
     const [name, value] = marker.split('=');
     process.env[name!] = value;
+    if (patience > 1) giveHooksPatience(this.test!.parent as unknown as SuiteWithHooks);
+  },
+  beforeEach(this: Context) {
+    if (this.currentTest) this.currentTest.timeout(this.currentTest.timeout() * patience);
   },
   async afterAll() {
+    await stopSharedServers();
     const leftovers = await waitUntilGone();
     for (const { pid } of leftovers) killIfAlive(pid);
     if (leftovers.length > 0) {
@@ -28,6 +35,19 @@ export const mochaHooks: RootHookObject = {
     }
   },
 };
+
+/** What mocha has and its types leave out. */
+interface SuiteWithHooks {
+  suites: SuiteWithHooks[];
+  getHooks(kind: 'beforeAll' | 'beforeEach' | 'afterEach' | 'afterAll'): { timeout(ms?: number): number }[];
+}
+
+function giveHooksPatience(suite: SuiteWithHooks): void {
+  for (const kind of ['beforeAll', 'beforeEach', 'afterEach', 'afterAll'] as const) {
+    for (const hook of suite.getHooks(kind)) hook.timeout(hook.timeout() * patience);
+  }
+  for (const below of suite.suites) giveHooksPatience(below);
+}
 
 async function waitUntilGone(): Promise<Leftover[]> {
   const deadline = Date.now() + patienceMs;

@@ -54,13 +54,3 @@ export async function refusingUrl(): Promise<string> {
   await once(server, 'close');
   return `http://127.0.0.1:${port}`;
 }
-
-/** The error that a promise is rejected with; fails when it is fulfilled. */
-export async function rejectionOf(promise: Promise<unknown>): Promise<Error> {
-  const outcome = await promise.then(
-    () => undefined,
-    (error: unknown) => error,
-  );
-  if (!(outcome instanceof Error)) throw new Error('was not rejected with an error');
-  return outcome;
-}

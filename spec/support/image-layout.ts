@@ -27,6 +27,7 @@ export interface LayoutOptions {
   /** Tags; each stands for the same image. @default ['latest'] */
   tags?: string[];
   env?: string[];
+  workingDirectory?: string;
   annotations?: Record<string, string>;
   /** Media type of the layers. @default that of gzip */
   layerType?: string;
@@ -55,13 +56,14 @@ interface Manifest {
 interface ImageConfig {
   architecture: string;
   os: string;
-  config: { Env: string[] };
+  config: { Env: string[]; WorkingDir?: string };
   rootfs: { type: string; diff_ids: string[] };
 }
 
 /** Writes an OCI image layout with one image of these layers (tar archives), lowest first; gives its manifest's digest. */
 export function writeLayout(directory: string, layers: Buffer[], options: LayoutOptions = {}): string {
   const { tags = ['latest'], env = [], annotations = {}, tamper = {} } = options;
+  const { workingDirectory } = options;
   const { layerType = 'application/vnd.oci.image.layer.v1.tar+gzip', compress = gzipSync } = options;
   const blobs = join(directory, 'blobs/sha256');
   mkdirSync(blobs, { recursive: true });
@@ -74,7 +76,7 @@ export function writeLayout(directory: string, layers: Buffer[], options: Layout
   const config: ImageConfig = {
     architecture: process.arch === 'x64' ? 'amd64' : process.arch,
     os: 'linux',
-    config: { Env: env },
+    config: { Env: env, ...(workingDirectory !== undefined && { WorkingDir: workingDirectory }) },
     rootfs: { type: 'layers', diff_ids: layers.map((layer) => `sha256:${sha256(layer)}`) },
   };
   tamper.config?.(config);

@@ -96,6 +96,22 @@ export async function expectNoContainerLeft(depotDirectory: string, timeoutMs = 
   );
 }
 
+/** Numbers of all processes below one, at this moment. */
+export function descendantsOf(pid: number): number[] {
+  return childrenOf(pid).flatMap((child) => [child, ...descendantsOf(child)]);
+}
+
+/** Those that it has started, or adopted; none when it is gone. */
+function childrenOf(pid: number): number[] {
+  try {
+    const threads = readdirSync(`/proc/${pid}/task`);
+    const lists = threads.map((thread) => readFileSync(`/proc/${pid}/task/${thread}/children`, 'latin1'));
+    return lists.flatMap((list) => list.trim().split(' ').filter(Boolean).map(Number));
+  } catch {
+    return [];
+  }
+}
+
 function lines(text: string): string[] {
   return text.split('\n').filter((line) => line !== '');
 }

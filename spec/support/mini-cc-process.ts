@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { dump as toYaml } from 'js-yaml';
 import { eventually } from './eventually.js';
+import { builtProgram } from './typescript.js';
 
 /** `bin/mini-cc` from its sources, as a process of its own that can be killed. */
 export interface MiniCcProcess {
@@ -34,6 +35,7 @@ export async function startMiniCcProcess(
     toYaml({
       data_directory: join(home, 'data'),
       external_port: 0,
+      loggregator: { port: 0 },
       message_bus_servers: [natsUrl],
       logging: { file: join(home, 'mini-cc.log') },
       ...config,
@@ -51,7 +53,7 @@ export async function startMiniCcProcess(
     },
     async restart() {
       const { XDG_RUNTIME_DIR: _unused, ...environment } = process.env;
-      child = spawn(process.execPath, ['--import', 'tsx', 'lib/mini-cc/main.ts', configPath], {
+      child = spawn(process.execPath, [...builtProgram('lib/mini-cc/main.ts'), configPath], {
         env: { ...environment, HOME: home },
         stdio: ['ignore', 'ignore', 'inherit'],
       });

@@ -1,4 +1,3 @@
-import { randomInt } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -6,6 +5,7 @@ import type { ContainerEngine } from '../../lib/containers/engine.js';
 import { createOciEngine, type OciEngineOptions } from '../../lib/containers/oci/oci-engine.js';
 import { type Logger, silentLogger } from '../../lib/logging/logger.js';
 import type { EngineSubject } from '../containers/engine-contract.js';
+import { takeNetwork, takePorts } from './host-share.js';
 import { expectNothingLeft } from './leaks.js';
 import { stackRootfs } from './stack.js';
 
@@ -16,8 +16,8 @@ export type OciSettings = Omit<OciEngineOptions, 'logger'>;
 export async function makeOciSettings(): Promise<OciSettings> {
   return {
     depotDirectory: join(await mkdtemp(join(tmpdir(), 'oci-')), 'depot'),
-    networkPool: `10.${randomInt(190, 250)}.${randomInt(256)}.0/24`,
-    portPool: { start: randomInt(100, 300) * 100, size: 100 },
+    networkPool: takeNetwork(24),
+    portPool: takePorts(100),
   };
 }
 

@@ -23,8 +23,10 @@ export class Peer {
 
   private constructor(readonly connection: NatsConnection) {}
 
-  static async connect(url: string): Promise<Peer> {
-    const peer = new Peer(await connect({ servers: url }));
+  /** `reconnects`: comes back, as soon and as often as the bus does. */
+  static async connect(url: string, { reconnects = false }: { reconnects?: boolean } = {}): Promise<Peer> {
+    const lasting = { maxReconnectAttempts: -1, reconnectTimeWait: 200 };
+    const peer = new Peer(await connect({ servers: url, ...(reconnects && lasting) }));
     await peer.record(peer.connection.subscribe('>'));
     return peer;
   }

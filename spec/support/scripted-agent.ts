@@ -39,10 +39,14 @@ export interface ScriptedAgentOptions {
   /** Undefined leaves it out of the advertisements. */
   diskMb?: number | undefined;
   zone?: string;
+  /** Where it takes messages over HTTPS. @default nowhere */
+  url?: string;
   /** What is advertised. @default both */
   advertises?: ('dea' | 'staging')[];
   /** Whether instances become RUNNING at once. @default true */
   startsInstances?: boolean;
+  /** Whether it tells health managers of its instances, every half second. @default false */
+  beats?: boolean;
   /** @default stageWell */
   stage?: (script: StagingScript) => Promise<void>;
 }
@@ -93,8 +97,12 @@ export class ScriptedAgent {
     server.on('request', (request, response) => void agent.answer(request, response));
     agent.subscribe();
     await connection.flush();
-    agent.advertise();
-    agent.timer = setInterval(() => agent.advertise(), 500);
+    const tell = () => {
+      agent.advertise();
+      if (options.beats) agent.beat();
+    };
+    tell();
+    agent.timer = setInterval(tell, 500);
     return agent;
   }
 
@@ -117,8 +125,23 @@ export class ScriptedAgent {
     if (advertises.includes('staging')) this.publish('staging.advertise', common);
     if (advertises.includes('dea')) {
       const placement = zone === undefined ? {} : { zone };
-      this.publish('dea.advertise', { ...common, url: null, app_id_to_count: counts, placement_properties: placement });
+      this.publish('dea.advertise', {
+        ...common,
+        url: this.options.url ?? null,
+        app_id_to_count: counts,
+        placement_properties: placement,
+      });
     }
+  }
+
+  /** Tells health managers of all instances. */
+  beat(): void {
+    const droplets = this.instances.map(({ droplet, version, instance, index, state, since }) => ({
+      cc_partition: 'default',
+      ...{ droplet, version, instance, index, state },
+      state_timestamp: since,
+    }));
+    this.publish('dea.heartbeat', { dea: this.id, droplets });
   }
 
   publish(subject: string, data: Message): void {
@@ -324,7 +347,8 @@ export function dropletForm(content: Buffer, boundary = `multipart-boundary-${ra
   return { body, headers: { 'Content-Type': `multipart/form-data; boundary=${boundary}` } };
 }
 
-async function uploadDroplet(url: string, content: Buffer): Promise<string> {
+/** Posts a droplet with the credentials of the URL and follows its job to the end; gives its SHA-1. */
+export async function uploadDroplet(url: string, content: Buffer): Promise<string> {
   const { url: bare, headers } = authorized(url);
   const form = dropletForm(content);
   const response = await fetch(`${bare}?async=true`, {

@@ -64,3 +64,17 @@ export async function deleteApp(session: Session, name: string, isForced: boolea
   await session.client.deleteApp(app.guid);
   session.line(`${name} is deleted`);
 }
+
+/** Gives an app another name; its routes stay. */
+export async function rename(session: Session, name: string, newName: string): Promise<void> {
+  const app = await session.client.getApp(name);
+  await session.client.updateApp(app.guid, { name: newName });
+  session.line(`${name} is now ${newName}`);
+}
+
+/** Stops one instance; a health manager has another one started in its place. */
+export async function kill(session: Session, name: string, index: number): Promise<void> {
+  const app = await session.client.getApp(name);
+  await session.client.stopInstance(app.guid, index);
+  session.line(`instance ${index} of ${name} is stopped; the health manager replaces it`);
+}

@@ -1,10 +1,8 @@
 import { formatTable } from '../../process/table.js';
-import { CliError } from '../cli-error.js';
+import type { App } from '../api/resources.js';
 import { showInstances, showStats } from '../instance-table.js';
 import { appAddress } from '../launch.js';
 import { formatMegabytes, formatTime } from '../quantities.js';
-import type { App } from '../resources.js';
-import { routedRequest } from '../routed-request.js';
 import type { Session } from '../session.js';
 
 /** Prints all apps, a line each. */
@@ -38,6 +36,7 @@ export async function app(session: Session, name: string, asJson: boolean): Prom
     ['staging', stagingOf(found)],
     ['buildpack', found.detected_buildpack ?? found.buildpack ?? '-'],
     ['command', found.command ?? found.detected_start_command ?? '-'],
+    ['runs on', found.diego ? 'Diego' : 'DEA cells'],
     ['stack', found.stack],
     ['limits', `${formatMegabytes(found.memory)} memory, ${formatMegabytes(found.disk_quota)} disk`],
     ['instances', runningOf(found)],
@@ -67,39 +66,28 @@ export async function events(session: Session, name: string): Promise<void> {
   for (const line of formatTable(['time', 'event', 'details'], rows)) session.line(line);
 }
 
-/** Prints a file of an instance, or the listing of a directory. */
-export async function files(session: Session, name: string, path: string, index: number): Promise<void> {
-  const { client, router, terminal } = session;
-  const { guid } = await client.getApp(name);
-  const url = new URL(await client.fileUrl(guid, index, path));
-  let response: Awaited<ReturnType<typeof routedRequest>>;
-  try {
-    response = await routedRequest({ url, router, signal: terminal.signal });
-  } catch (error) {
-    terminal.signal.throwIfAborted();
-    throw new CliError(`the directory server ${url.host} does not answer: ${(error as Error).message}`, {
-      cause: error,
-    });
-  }
-  const chunks: Buffer[] = [];
-  for await (const chunk of response) {
-    if (response.statusCode === 200) terminal.out(chunk as Buffer);
-    else chunks.push(chunk as Buffer);
-  }
-  if (response.statusCode === 200) return;
-  throw new CliError(
-    `${path || '/'}: ${errorText(Buffer.concat(chunks).toString()) || `status ${response.statusCode}`}`,
-  );
+/** Prints the instances that crashed, as the Cloud Controller knows of them. */
+export async function crashes(session: Session, name: string): Promise<void> {
+  const { guid } = await session.client.getApp(name);
+  const all = await session.client.crashes(guid);
+  if (all.length === 0) return session.line(`no crashes of ${name} are known`);
+  const rows = all.map(({ instance, since }) => [instance, formatTime(new Date(since * 1000))]);
+  for (const line of formatTable(['instance', 'since'], rows)) session.line(line);
 }
 
-/** The directory server tells errors as JSON or as a line of text. */
-function errorText(body: string): string {
-  try {
-    const { error } = JSON.parse(body) as { error?: unknown };
-    return typeof error === 'string' ? error : '';
-  } catch {
-    return body.trim();
-  }
+/** Prints what each cell offers and runs: what placement decides by. */
+export async function placement(session: Session): Promise<void> {
+  const cells = await session.client.cells();
+  if (cells.length === 0) return session.line('no cell advertises itself');
+  const rows = cells.map((cell) => [
+    cell.id,
+    cell.placement_properties.zone,
+    cell.stacks.join(', '),
+    formatMegabytes(Math.max(0, cell.available_memory)),
+    cell.available_disk === null ? '-' : formatMegabytes(Math.max(0, cell.available_disk)),
+    String(Object.values(cell.app_id_to_count).reduce((sum, count) => sum + count, 0)),
+  ]);
+  for (const line of formatTable(['cell', 'zone', 'stacks', 'memory', 'disk', 'instances'], rows)) session.line(line);
 }
 
 function runningOf(app: App): string {

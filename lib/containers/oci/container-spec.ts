@@ -1,6 +1,7 @@
 import { stat } from 'node:fs/promises';
 import type { BindMount, ContainerSpec, Limits } from '../engine.js';
 import { InvalidSpecError } from '../errors.js';
+import { isReservedGroupName } from './cgroups/reserved-names.js';
 import { checkEnvironment } from './supervisor/process-spec.js';
 
 const handlePattern = /^[A-Za-z0-9_+.-]{1,200}$/;
@@ -16,6 +17,9 @@ export function checkContainerSpec(spec: ContainerSpec): void {
   const { handle, graceTimeMs } = spec;
   if (handle !== undefined && (!handlePattern.test(handle) || handle === '.' || handle === '..')) {
     throw new InvalidSpecError(`handle: ${JSON.stringify(handle)} must match [A-Za-z0-9_+.-]{1,200}`);
+  }
+  if (handle !== undefined && isReservedGroupName(handle)) {
+    throw new InvalidSpecError(`handle: ${JSON.stringify(handle)} is a name of the kernel's control groups`);
   }
   checkBindMounts(spec.bindMounts ?? []);
   if (graceTimeMs !== undefined && !(graceTimeMs >= 0)) throw new InvalidSpecError(`graceTimeMs: ${graceTimeMs}`);

@@ -17,7 +17,10 @@ const limitsSchema = z.object({
   bandwidth: z.object({ rate: z.number(), burst: z.number() }).exactOptional(),
 });
 
-const volumeLeaseSchema = z.looseObject({ driver: z.enum(['loop-image', 'none', 'raw']), mountPoint: z.string() });
+const volumeLeaseSchema = z.looseObject({
+  driver: z.enum(['xfs-prj', 'ext4-prj', 'loop-image', 'none', 'raw']),
+  mountPoint: z.string(),
+});
 
 const networkLeaseSchema = z.looseObject({
   namespacePath: z.string(),

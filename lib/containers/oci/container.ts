@@ -24,8 +24,8 @@ import { collectMetrics } from './metrics.js';
 import type { NetworkLease } from './ports.js';
 import { ContainerProcesses } from './processes/container-processes.js';
 import { endProcesses } from './removal.js';
-import { setAttributes as setContainerAttributes } from './streams/stream-in-attributes.js';
-import type { SetAttributes } from './streams/tar-streams.js';
+import { setAttributes } from './streams/stream-in-attributes.js';
+import { tellAttributes } from './streams/stream-out-attributes.js';
 import type { SupervisedProcess } from './supervisor/supervised-process.js';
 import { Turnstile } from './turnstile.js';
 
@@ -104,13 +104,16 @@ export class OciContainer implements Container {
   }
 
   streamIn(options: { path: string; user?: string; tar: Readable }): Promise<void> {
-    const setAttributes: SetAttributes = (request) => setContainerAttributes(this.#host, this.#state, request);
-    return this.#use(() => this.#host.streams.in(this.#init, options, setAttributes));
+    return this.#use(() =>
+      this.#host.streams.in(this.#init, options, (request) => setAttributes(this.#host, this.#state, request)),
+    );
   }
 
   streamOut(options: { path: string; user?: string }): Promise<Readable> {
     return this.#use(async () => {
-      const tar = await this.#host.streams.out(this.#init, options);
+      const tar = await this.#host.streams.out(this.#init, options, (request) =>
+        tellAttributes(this.#host, this.#state, request),
+      );
       tar.once('close', this.#graceTimer.hold());
       return tar;
     });
@@ -317,6 +320,7 @@ export class OciContainer implements Container {
     const process = supervised.attach(io);
     return {
       ...process,
+      forget: () => this.#processes.forget(supervised.id),
       wait: async (options) => {
         const release = this.#graceTimer.hold();
         try {

@@ -3,7 +3,7 @@ import { basename, join } from 'node:path';
 import type { ContainerSpec } from '../engine.js';
 import { type ContainerState, StateFile } from './container-state.js';
 import { confinementOf, type Host, runtimeOf } from './host.js';
-import type { Image, NetworkLease } from './ports.js';
+import type { CgroupPlace, Image, NetworkLease } from './ports.js';
 import { endProcesses, removeDirectory } from './removal.js';
 import { bundleConfig } from './runtime/bundle.js';
 import { userMounts } from './runtime/bundle-mounts.js';
@@ -18,6 +18,8 @@ export interface Creation {
   /** Whoever began the creation keeps it until the end of it. */
   image: Image;
   file: StateFile;
+  /** Of its processes, once it is prepared. */
+  place?: CgroupPlace;
 }
 
 /** Whether a container gets a user namespace, and so a root file system with the owners that it needs. */
@@ -100,15 +102,24 @@ const network: Step<Creation> = {
   },
 };
 
+const controlGroup: Step<Creation> = {
+  name: 'control group',
+  async run(creation) {
+    const { handle, limits } = creation.file.state;
+    creation.place = await creation.host.cgroups.place(handle, limits);
+  },
+  undo: ({ host, file }) => host.cgroups.remove(file.state.handle),
+};
+
 /** Not needed before the first process: it takes no longer than init does, and runs beside it. */
 const openings: Step<Creation> = {
   name: 'openings',
   async run({ host, spec, file }) {
     const { state } = file;
-    for (const request of spec.netIn ?? []) {
-      if (state.network) state.network = await host.network.netIn(state.network, request);
+    const { netIn = [], netOut = [] } = spec;
+    if (state.network && netIn.length + netOut.length > 0) {
+      state.network = await host.network.open(state.network, { netIn, netOut });
     }
-    if (state.network && spec.netOut?.length) state.network = await host.network.netOut(state.network, spec.netOut);
     if (state.network && state.limits.bandwidth) {
       await host.network.limitBandwidth(state.network, state.limits.bandwidth);
     }
@@ -117,25 +128,22 @@ const openings: Step<Creation> = {
 
 const bundle: Step<Creation> = {
   name: 'bundle',
-  async run({ host, spec, file }) {
-    const { handle, limits, volume, network, hasUserNamespace } = file.state;
-    if (!volume || !network) throw new Error(`container ${handle} has no volume or network yet`);
+  async run({ host, spec, file, place }) {
+    const { handle, volume, network, hasUserNamespace } = file.state;
+    if (!volume || !network || !place) throw new Error(`container ${handle} has no volume, network or group yet`);
     const { cgroups } = host;
     const confinement = confinementOf(host, file.state);
     const hostsFile = join(file.directory, 'hosts');
     const resolvConfFile = join(file.directory, 'resolv.conf');
-    const cpuQuota = limits.cpuShares === undefined ? undefined : cgroups.cpuQuota(limits.cpuShares);
     const config = bundleConfig({
       handle,
       rootfs: host.depot.pathOf(volume.mountPoint),
       networkNamespace: network.namespacePath,
       ...(hasUserNamespace && { userNamespace: userNamespaceOf(host, network) }),
       confinement,
-      cgroupsPath: cgroups.pathFor(handle),
+      place,
       cgroupsVersion: cgroups.version,
       limitsSwap: cgroups.limitsSwap,
-      limits,
-      ...(cpuQuota && { cpuQuota }),
       programMounts: host.programMounts,
       hostsFile,
       resolvConfFile,
@@ -175,7 +183,6 @@ const init: Step<Creation> = {
   async undo({ host, file }) {
     await endProcesses(host, file.state);
     await runtimeOf(host, file.state).delete(file.state.handle);
-    await host.cgroups.remove(file.state.handle);
   },
 };
 
@@ -190,7 +197,7 @@ const activation: Step<Creation> = {
 /** How a container is made: stage after stage, the steps of a stage side by side. */
 export const creationStages: Step<Creation>[][] = [
   [directory],
-  [stateFile, volume, network],
+  [stateFile, volume, network, controlGroup],
   [bundle],
   [init, openings],
   [activation],

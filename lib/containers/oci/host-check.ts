@@ -3,29 +3,19 @@ import { dirname, join } from 'node:path';
 import { realPathOf } from '../../files/real-path.js';
 import { silentLogger } from '../../logging/logger.js';
 import type { ContainerEngine } from '../engine.js';
+import { checkFeatures } from './host-features.js';
+import type { HostFinding } from './host-finding.js';
 import { findProgram, programPackages } from './host-tools.js';
 import { createOciEngine, type OciEngineOptions } from './oci-engine.js';
 import { toolboxPathInContainer } from './runtime/bundle-mounts.js';
 import { runtimeNames } from './runtime/choice.js';
 import type { RuntimeName } from './runtime/oci-runtime.js';
 
-/** What was found out about one thing that the engine needs of its host. */
-export interface HostFinding {
-  /** `program conmon`, `runtime crun` */
-  subject: string;
-  /** `missing`: not installed; `fails`: there, but does not work here. */
-  state: 'ok' | 'missing' | 'fails';
-  /** Where it is, what it costs, or why it fails. */
-  detail: string;
-  /** The engine works without it; what is lost then. */
-  optional?: string;
-  /** Command that brings it. */
-  remedy?: string;
-}
-
 /** Programs that are asked for only when they are needed, with what is lost without. */
 const optionalPrograms: Record<string, { package: string; loss: string }> = {
   skopeo: { package: 'skopeo', loss: 'images from registries' },
+  xfs_quota: { package: 'xfsprogs', loss: 'disk quotas by project on XFS' },
+  setquota: { package: 'quota', loss: 'disk quotas by project on ext4' },
   setfattr: { package: 'attr', loss: 'extended attributes of files that are streamed in' },
   tc: { package: 'iproute2', loss: 'bandwidth limits' },
   resize2fs: { package: 'e2fsprogs', loss: 'disk limits that grow' },
@@ -40,6 +30,9 @@ const megabyte = 1024 * 1024;
 export async function checkHost(options: Omit<OciEngineOptions, 'logger'>): Promise<HostFinding[]> {
   const findings = await checkPrograms();
   if (findings.some(({ state, optional }) => state !== 'ok' && optional === undefined)) return findings;
+  findings.push(
+    ...(await inScratch(options.depotDirectory, (scratch) => checkFeatures(scratch, options.diskQuotaDriver))),
+  );
   for (const runtime of runtimeNames) findings.push(await checkRuntime(runtime, options));
   return findings;
 }
@@ -76,24 +69,34 @@ async function checkRuntime(runtime: RuntimeName, options: Omit<OciEngineOptions
   if ((await findProgram(runtime)) === undefined) {
     return { subject, state: 'missing', detail: 'not installed', remedy: `apt-get install ${runtime}` };
   }
-  const depot = realPathOf(options.depotDirectory);
-  await mkdir(dirname(depot), { recursive: true });
-  const scratch = await mkdtemp(join(dirname(depot), 'check-'));
-  let engine: ContainerEngine | undefined;
+  return inScratch(options.depotDirectory, async (scratch) => {
+    let engine: ContainerEngine | undefined;
+    try {
+      engine = createOciEngine({
+        ...options,
+        depotDirectory: join(scratch, 'depot'),
+        runtime,
+        spares: 0,
+        logger: silentLogger,
+      });
+      await engine.start();
+      return { subject, state: 'ok', detail: await tryContainer(engine, join(scratch, 'rootfs')) };
+    } catch (error) {
+      return { subject, state: 'fails', detail: (error as Error).message };
+    } finally {
+      await engine?.release();
+    }
+  });
+}
+
+/** Lends a directory beside the depot, where the file system is the same. */
+async function inScratch<Result>(depot: string, use: (scratch: string) => Promise<Result>): Promise<Result> {
+  const parent = dirname(realPathOf(depot));
+  await mkdir(parent, { recursive: true });
+  const scratch = await mkdtemp(join(parent, 'check-'));
   try {
-    engine = createOciEngine({
-      ...options,
-      depotDirectory: join(scratch, 'depot'),
-      runtime,
-      spares: 0,
-      logger: silentLogger,
-    });
-    await engine.start();
-    return { subject, state: 'ok', detail: await tryContainer(engine, join(scratch, 'rootfs')) };
-  } catch (error) {
-    return { subject, state: 'fails', detail: (error as Error).message };
+    return await use(scratch);
   } finally {
-    await engine?.release();
     await rm(scratch, { recursive: true, force: true });
   }
 }

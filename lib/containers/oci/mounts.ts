@@ -103,8 +103,8 @@ export async function aliasMount(directory: string, alias: string): Promise<void
   const mounted = new Set((await listMounts()).map(({ path }) => path));
   if (mounted.has(alias)) return;
   // Only a mount can be shared; the directory becomes one.
-  if (!mounted.has(directory)) await run('mount', ['--rbind', directory, directory]);
-  await run('mount', ['--make-shared', directory]);
+  if (mounted.has(directory)) await run('mount', ['--make-shared', directory]);
+  else await run('mount', ['--rbind', '--make-shared', directory, directory]);
   await run('mount', ['--rbind', directory, alias]);
 }
 
@@ -142,6 +142,15 @@ export async function unmount(targets: string[]): Promise<void> {
       if (error instanceof HostRequirementError) throw error;
       await delay(unmountRetryMs);
     }
+  }
+}
+
+/** Unmounts what nobody uses, and leaves alone what somebody does. */
+export async function unmountUnlessUsed(target: string): Promise<void> {
+  try {
+    await run('umount', [target]);
+  } catch (error) {
+    if (error instanceof HostRequirementError) throw error;
   }
 }
 

@@ -15,6 +15,7 @@ import type { RuntimeName } from './runtime/oci-runtime.js';
 import { StartActivity } from './start-activity.js';
 import { engineTag } from './tag.js';
 import { UserNamespaces } from './users/user-namespaces.js';
+import type { DriverSetting } from './volumes/disk-driver.js';
 import { createVolumes } from './volumes/volumes.js';
 
 export interface OciEngineOptions {
@@ -22,8 +23,15 @@ export interface OciEngineOptions {
   depotDirectory: string;
   /** `auto`: crun if it works on this host, else runc. @default 'auto' */
   runtime?: 'auto' | RuntimeName;
+  /** A container or process that is not up after so long is given up, milliseconds. @default 30000 */
+  runtimeTimeoutMs?: number;
   /** What containers are made from whose description names no root file system. @default none */
   defaultRootfs?: string;
+  /**
+   * How disk limits are enforced (docs/protocol/containers.md §4.3). `auto`: by project quotas where the depot's file
+   * system has them, else by an image per container. @default 'auto'
+   */
+  diskQuotaDriver?: DriverSetting;
   /** Registry of images that name none (`docker:///repository`). @default 'registry-1.docker.io' */
   dockerRegistry?: string;
   /** Registries (`host` or `host:port`) that may be spoken to without TLS. @default none */
@@ -38,6 +46,8 @@ export interface OciEngineOptions {
   externalIp?: string;
   /** Networks (CIDR) that containers reach only by a NetOut rule. @default none */
   denyNetworks?: string[];
+  /** Networks (CIDR) that containers reach although they are among the denied ones. @default none */
+  allowNetworks?: string[];
   /** Containers may connect to the host itself. @default false */
   allowHostAccess?: boolean;
   /** Name servers of containers; they may be asked on the host, too. @default those of the host */
@@ -69,6 +79,7 @@ export interface OciEngineOptions {
 }
 
 const defaultSpares = 4;
+const defaultRuntimeTimeoutMs = 30_000;
 const defaultNetworkPool = '10.254.0.0/22';
 const defaultPortPool = { start: 61_001, size: 4_534 };
 const addressesPerContainer = 4;
@@ -99,7 +110,14 @@ export function createOciEngine(options: OciEngineOptions): ContainerEngine {
   return new OciEngine(
     {
       images,
-      volumes: createVolumes({ directory: layout.volumes, layers: images, spares, activity, logger }),
+      volumes: createVolumes({
+        directory: layout.volumes,
+        driver: options.diskQuotaDriver ?? 'auto',
+        layers: images,
+        spares,
+        activity,
+        logger,
+      }),
       network: createNetwork({
         tag,
         launcher,
@@ -112,6 +130,7 @@ export function createOciEngine(options: OciEngineOptions): ContainerEngine {
         portStateFile: join(layout.network, 'ports.json'),
         ...(options.externalIp !== undefined && { externalIp: options.externalIp }),
         ...(options.denyNetworks && { denyNetworks: options.denyNetworks }),
+        ...(options.allowNetworks && { allowNetworks: options.allowNetworks }),
         ...(options.allowHostAccess !== undefined && { allowHostAccess: options.allowHostAccess }),
         dnsServers: [...names.dnsServers, ...names.additionalDnsServers],
         ...(options.mtu !== undefined && { mtu: options.mtu }),
@@ -132,6 +151,7 @@ export function createOciEngine(options: OciEngineOptions): ContainerEngine {
     {
       layout,
       runtime: options.runtime ?? 'auto',
+      runtimeTimeoutMs: options.runtimeTimeoutMs ?? defaultRuntimeTimeoutMs,
       userNamespaces: options.userNamespaces ?? true,
       allowPrivileged: options.allowPrivileged ?? true,
       noNewPrivileges: options.noNewPrivileges ?? false,

@@ -56,6 +56,8 @@ export interface OciEngineCollaborators {
 export interface OciEngineSettings {
   layout: DepotLayout;
   runtime: 'auto' | RuntimeName;
+  /** What a call of the runtime may take. */
+  runtimeTimeoutMs: number;
   /** How many containers the network pool has room for. */
   maxContainers: number;
   /** Whether unprivileged containers get a user namespace, where the host can make them. */
@@ -88,6 +90,8 @@ export class OciEngine implements ContainerEngine {
   /** What destroyed containers still hold is given back after the answer. */
   readonly #removals = new Map<string, Promise<void>>();
   readonly #turnstile: Turnstile;
+  /** There even when the start has failed. */
+  #depot: ReachableDepot | undefined;
   #host: Host | undefined;
   #timer: NodeJS.Timeout | undefined;
   #isStopping = false;
@@ -105,6 +109,7 @@ export class OciEngine implements ContainerEngine {
     await mkdir(layout.output, { recursive: true, mode: 0o711 });
     // Before anything is mounted below it.
     const depot = await ReachableDepot.prepare(layout.depot);
+    this.#depot = depot;
     await mountScratch(layout.run);
     const tools = await findHostTools();
     launcher.start();
@@ -119,6 +124,7 @@ export class OciEngine implements ContainerEngine {
     });
     const runtimes = await chooseRuntime({
       wanted: this.#settings.runtime,
+      timeoutMs: this.#settings.runtimeTimeoutMs,
       directory: layout.runtimes,
       programMounts: ownPrograms,
       probeDirectory: depot.pathOf(layout.probe),
@@ -128,7 +134,13 @@ export class OciEngine implements ContainerEngine {
       launcher,
       logger: this.#logger,
     });
-    const supervisor = new Supervisor({ launcher, conmon: tools.conmon, socat: tools.socat, logger: this.#logger });
+    const supervisor = new Supervisor({
+      launcher,
+      conmon: tools.conmon,
+      socat: tools.socat,
+      startTimeoutMs: this.#settings.runtimeTimeoutMs,
+      logger: this.#logger,
+    });
     const shell = new ContainerShell(tools.nsenter);
     const host: Host = {
       ...this.#collaborators,
@@ -188,7 +200,7 @@ export class OciEngine implements ContainerEngine {
     const { network, cgroups } = this.#collaborators;
     await Promise.all([network.teardown(), cgroups.teardown()]);
     await unmount([layout.run]);
-    await this.#host?.depot.release();
+    await this.#depot?.release();
     await Promise.all(layout.directories.map((directory) => rm(directory, { recursive: true, force: true })));
     // It may be a mount point, or hold what another program has put there.
     await rmdir(layout.depot).catch(() => {});

@@ -30,6 +30,8 @@ export interface Image {
   bytes?: number;
   /** `NAME=value` entries that the environment of its processes starts with. */
   env: string[];
+  /** Absolute path of where its processes start, if it says. Of effect for peas only: a container's start in their home. */
+  workingDirectory?: string;
   annotations: Record<string, string>;
   /** The only directory is used as it is, without a writable layer and without limits. */
   isRaw: boolean;
@@ -81,7 +83,8 @@ export interface VolumeRequest {
 }
 
 export interface VolumeLease {
-  driver: 'loop-image' | 'none' | 'raw';
+  /** How its limits are enforced (docs/protocol/containers.md §4.3); `raw`: the image itself, nothing is limited. */
+  driver: 'xfs-prj' | 'ext4-prj' | 'loop-image' | 'none' | 'raw';
   /** Absolute path of the mounted root file system. */
   mountPoint: string;
   [key: string]: unknown;
@@ -140,6 +143,8 @@ export interface Network {
   teardown(): Promise<void>;
   create(request: NetworkRequest): Promise<NetworkLease>;
   adopt(lease: NetworkLease): Promise<boolean>;
+  /** Port maps and egress rules in one call of the firewall's program: all or nothing. */
+  open(lease: NetworkLease, openings: Pick<NetworkRequest, 'netIn' | 'netOut'>): Promise<NetworkLease>;
   netIn(lease: NetworkLease, request: { hostPort?: number; containerPort?: number }): Promise<NetworkLease>;
   netOut(lease: NetworkLease, rules: NetOutRule[]): Promise<NetworkLease>;
   /**
@@ -168,6 +173,16 @@ export interface CgroupLimits {
   maxPids?: number;
 }
 
+/** Where a runtime is to put processes, and by what it has to limit them itself. */
+export interface CgroupPlace {
+  /** The `cgroupsPath` for its bundle. */
+  path: string;
+  /** Empty where they are in force already. */
+  limits: CgroupLimits;
+  /** The most processor time that goes with the shares, microseconds; absent: as much as is free. */
+  cpuQuota?: { quota: number; period: number };
+}
+
 /** Control groups of containers, v1 and v2, by reading and writing their files: no process is ever started. */
 export interface Cgroups {
   readonly version: 1 | 2;
@@ -175,10 +190,8 @@ export interface Cgroups {
   readonly limitsSwap: boolean;
   /** Prepares the hierarchies, so that the runtimes accept them. */
   start(): Promise<void>;
-  /** The `cgroupsPath` to put into a bundle for this container. */
-  pathFor(handle: string): string;
-  /** The most processor time that goes with so many shares, microseconds; undefined: as much as is free. */
-  cpuQuota(shares: number): { quota: number; period: number } | undefined;
+  /** Prepares a group before a runtime puts processes there; `remove` takes it back. */
+  place(handle: string, limits: CgroupLimits): Promise<CgroupPlace>;
   /** Process ids in the group and all below it. */
   processes(handle: string): Promise<number[]>;
   stats(handle: string): Promise<CgroupStats>;

@@ -1,6 +1,7 @@
 import { rm } from 'node:fs/promises';
 import { isRunning, signalProcess } from '../../process/identity.js';
 import { waitUntil } from '../../process/wait.js';
+import { endGroup } from './cgroups/ending.js';
 import type { ContainerState } from './container-state.js';
 import { type Host, runtimeOf } from './host.js';
 import { releasePea } from './peas/pea.js';
@@ -17,13 +18,8 @@ export async function endProcesses(host: Host, container: Pick<ContainerState, '
   if (init && signalProcess(init, 'SIGKILL')) {
     await waitUntil(() => !isRunning(init), { timeoutMs: deathPatienceMs, firstPauseMs: 0.5 });
   }
-  const areGone = async () => {
-    if ((await host.cgroups.processes(handle)).length === 0) return true;
-    // Only for what is not below init: a process that was just joining, or a creation that was cut short.
-    await host.cgroups.signalAll(handle, 'SIGKILL', []);
-    return false;
-  };
-  if (await waitUntil(areGone, { timeoutMs: deathPatienceMs })) return;
+  // What is not below init: a process that was just joining, or a creation that was cut short.
+  if (await endGroup(host.cgroups, handle)) return;
   throw new Error(`processes of container ${handle} do not end`);
 }
 

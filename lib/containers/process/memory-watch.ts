@@ -1,6 +1,7 @@
 import { errorData, type Logger } from '../../logging/logger.js';
+import type { ProcessEntry } from '../../process/marked-processes.js';
 import type { ProcessContainer } from './process-container.js';
-import { type ProcessEntry, processesByContainer, proportionalBytes } from './process-table.js';
+import { processesByContainer, proportionalBytes } from './process-table.js';
 
 export interface MemoryWatchOptions {
   containers: () => Iterable<ProcessContainer>;
@@ -41,7 +42,7 @@ export class MemoryWatch {
       (container) => container.memoryLimitBytes !== undefined && container.hasLiveProcesses,
     );
     if (limited.length === 0) return;
-    const processes = await processesByContainer();
+    const processes = processesByContainer();
     for (const container of limited) {
       const members = container.withoutWrappers(processes.get(container.directory) ?? []);
       if (await exceeds(members, container.memoryLimitBytes!)) await container.killForMemory();

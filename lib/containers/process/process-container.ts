@@ -3,6 +3,7 @@ import { access, constants, mkdir, readdir, rename, stat } from 'node:fs/promise
 import { basename, isAbsolute, join, resolve } from 'node:path';
 import { Readable } from 'node:stream';
 import { errorData, type Logger } from '../../logging/logger.js';
+import type { ProcessEntry } from '../../process/marked-processes.js';
 import type {
   Container,
   ContainerEvent,
@@ -40,7 +41,7 @@ import {
   rlimitArguments,
 } from './process-plan.js';
 import { endProcesses, killProcesses } from './process-reaper.js';
-import { type ProcessEntry, processesByContainer } from './process-table.js';
+import { processesByContainer } from './process-table.js';
 import { SupervisedProcess } from './supervised-process.js';
 import type { TarStreams } from './tar-streams.js';
 import type { WrapperTools } from './wrapper.js';
@@ -326,7 +327,7 @@ export class ProcessContainer implements Container {
 
   /** Live processes, without the wrappers that keep their exit statuses. */
   async members(): Promise<ProcessEntry[]> {
-    return this.withoutWrappers((await processesByContainer()).get(this.directory) ?? []);
+    return this.withoutWrappers(processesByContainer().get(this.directory) ?? []);
   }
 
   withoutWrappers(entries: ProcessEntry[]): ProcessEntry[] {

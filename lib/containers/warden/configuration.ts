@@ -1,5 +1,6 @@
 import { isIPv4 } from 'node:net';
 import { z } from 'zod';
+import { type StenoLevel, stenoLevels } from '../../logging/steno.js';
 import { type RlimitSpec, rlimitNames } from '../engine.js';
 import type { WardenServerOptions } from './server/warden-server.js';
 
@@ -17,7 +18,10 @@ export interface WardenConfiguration {
     denyNetworks: string[];
     allowHostAccess: boolean;
     dnsServers: string[];
+    /** Of the containers' links; absent: the engine's own choice. */
+    mtu?: number;
   };
+  logging: { level: StenoLevel; file?: string };
   /** TCP port on the loopback that tells of health. */
   healthPort: number;
 }
@@ -49,6 +53,7 @@ const network = z
     allow_networks: z.array(z.string()).nullish(),
     allow_host_access: z.boolean().default(false),
     dns_servers: z.array(z.string()).nullish(),
+    mtu: z.int().min(68).max(65_535).optional(),
   })
   .prefault({});
 
@@ -77,6 +82,7 @@ const schema = z.object({
   network,
   port: ports,
   health_check_server: z.object({ port: port.default(defaultHealthPort) }).prefault({}),
+  logging: z.object({ level: z.enum(stenoLevels).default('info'), file: z.string().nullish() }).prefault({}),
 });
 
 /**
@@ -90,7 +96,7 @@ export function readWardenConfiguration(value: unknown): WardenConfiguration {
     const { path, message } = parsed.error.issues[0]!;
     throw new Error(`${path.join('.')}: ${message}`);
   }
-  const { server, network, port: pool, health_check_server: health } = parsed.data;
+  const { server, network, port: pool, health_check_server: health, logging } = parsed.data;
   return {
     server: {
       socketPath: server.unix_domain_path,
@@ -112,7 +118,9 @@ export function readWardenConfiguration(value: unknown): WardenConfiguration {
       denyNetworks: ['0.0.0.0/0'],
       allowHostAccess: network.allow_host_access,
       dnsServers: network.dns_servers ?? [],
+      ...(network.mtu !== undefined && { mtu: network.mtu }),
     },
+    logging: { level: logging.level, ...(logging.file && { file: logging.file }) },
     healthPort: health.port,
   };
 }

@@ -1,13 +1,18 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { EntityNotFoundError, openFollowingLinks, openResolved, type ServedEntry } from '../../files/open-served.js';
+import { Turnstile } from '../../containers/oci/turnstile.js';
+import { EntityNotFoundError, type ServedEntry, type Standing } from '../../files/held-place.js';
+import { openFollowingLinks, openResolved } from '../../files/open-served.js';
+import type { Wanted, WholeFile } from '../../files/recent-directories.js';
 import { HttpListener } from '../../http/listener.js';
 import { errorData, type Logger } from '../../logging/logger.js';
-import { ClientGoneError } from './chunk-writer.js';
+import { ClientGoneError, partBuffers } from './chunk-writer.js';
 import { ContentTypes } from './content-type.js';
 import { resolvedPathHeader } from './file-api.js';
 import { respondWithFile } from './file-response.js';
-import { listDirectory } from './listing.js';
-import { respondWithTail, tailRequest } from './tail.js';
+import { FollowedFiles } from './followed-files.js';
+import { listDirectory, parallelListings } from './listing.js';
+import { type LocatedFile, letGo } from './located-file.js';
+import { mayAskForTail, respondWithTail, tailRequest } from './tail.js';
 
 /** What the agent's file API answers to a lookup. */
 export interface AgentAnswer {
@@ -29,17 +34,15 @@ export interface DirectoryServerOptions {
   /** 0 lets the system choose. */
   port: number;
   /**
-   * Asks the agent about a request, by its raw path and query.
+   * Asks the agent about a request, by its raw path and query. An agent that is this process gives the file itself, which
+   * the caller lets go; `wanted` says what of it.
    * @throws AgentUnreachableError, AgentAnswerCutError
    */
-  lookUp(url: string): Promise<AgentAnswer>;
+  lookUp(url: string, wanted: Wanted): Promise<AgentAnswer | LocatedFile>;
   /** Milliseconds without a change after which a tail is cut. */
   streamingTimeoutMs: number;
   logger: Logger;
 }
-
-/** Milliseconds that the client of a file may take nothing. */
-const stallMs = 60_000;
 
 /**
  * Directory server, version 2 (docs/protocol/dea.md §20.4): serves the files of instances and staging tasks that the
@@ -48,6 +51,9 @@ const stallMs = 60_000;
 export class DirectoryServer {
   private readonly listener: HttpListener;
   private contentTypes = new ContentTypes();
+  private readonly parts = partBuffers();
+  private readonly files = new FollowedFiles();
+  private readonly listings = new Turnstile(parallelListings);
 
   constructor(private readonly options: DirectoryServerOptions) {
     const { host, port } = options;
@@ -79,13 +85,18 @@ export class DirectoryServer {
 
   private async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const url = request.url ?? '/';
-    const answer = await this.options.lookUp(url);
-    if (answer.status !== 200) {
+    const answer = await this.options.lookUp(url, mayAskForTail(queryOf(url)) ? 'place' : 'content');
+    if ('bytes' in answer) {
+      await this.sendFile(request, response, answer.path, answer);
+      // Not after a failure: the response may hold on to the memory then.
+      answer.release();
+      return;
+    }
+    if ('status' in answer && answer.status !== 200) {
       response.writeHead(answer.status, answer.headers).end(answer.body);
       return;
     }
-    const path = instancePathOf(answer);
-    const entry = await (isResolved(answer) ? openResolved(path) : openFollowingLinks(path));
+    const { path, entry } = await openVouchedFor(answer);
     try {
       await this.serve(request, response, path, entry);
     } finally {
@@ -100,14 +111,25 @@ export class DirectoryServer {
     entry: ServedEntry,
   ): Promise<void> {
     if (entry.kind === 'directory') {
-      const listing = await listDirectory(entry.handle);
+      const listing = await this.listings.pass(() => listDirectory(entry.handle));
       response.writeHead(200, { 'Content-Type': 'text/plain', 'Content-Length': listing.length }).end(listing);
       return;
     }
+    const { files } = this;
     const { streamingTimeoutMs: idleMs } = this.options;
     const tail = tailRequest(queryOf(request.url ?? ''));
-    if (tail) await respondWithTail({ request, response, path, entry, offset: tail.offset, idleMs });
-    else await respondWithFile({ request, response, path, entry, contentTypes: this.contentTypes, stallMs });
+    if (tail) await respondWithTail({ request, response, path, entry, offset: tail.offset, idleMs, files });
+    else await this.sendFile(request, response, path, entry);
+  }
+
+  private sendFile(
+    request: IncomingMessage,
+    response: ServerResponse,
+    path: string,
+    file: ServedEntry | WholeFile,
+  ): Promise<void> {
+    const { contentTypes, parts } = this;
+    return respondWithFile({ request, response, path, file, contentTypes, parts });
   }
 
   private answerError(error: unknown, response: ServerResponse): void {
@@ -133,6 +155,19 @@ export class DirectoryServer {
 
 /** The agent's 200 is not what the protocol says. */
 class UnusableAnswerError extends Error {}
+
+/** @throws UnusableAnswerError, EntityNotFoundError, NotServableError, or what the file system says */
+async function openVouchedFor(answer: AgentAnswer | Standing): Promise<{ path: string; entry: ServedEntry }> {
+  if (!('place' in answer)) {
+    const path = instancePathOf(answer);
+    return { path, entry: await (isResolved(answer) ? openResolved(path) : openFollowingLinks(path)) };
+  }
+  try {
+    return { path: answer.path, entry: await answer.place.open() };
+  } finally {
+    letGo(answer);
+  }
+}
 
 function instancePathOf({ body }: AgentAnswer): string {
   let answer: unknown;

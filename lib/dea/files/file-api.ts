@@ -1,8 +1,9 @@
-import { lstat, realpath } from 'node:fs/promises';
-import { isBeneath, OutsideRootError, resolveBeneath, TooManyLinksError } from '../../files/beneath.js';
+import { EntityNotFoundError } from '../../files/held-place.js';
+import type { Wanted } from '../../files/recent-directories.js';
 import { errorData, type Logger } from '../../logging/logger.js';
 import type { FileRoot, FileRoots } from './file-roots.js';
-import { type Verification, verifySignedRequest } from './signed-url.js';
+import { FileLocator, type LocatedFile, letGo, NotAccessibleError } from './located-file.js';
+import { RequestVerifier, type Verification } from './signed-url.js';
 
 export interface FileApiOptions {
   roots: FileRoots;
@@ -48,10 +49,25 @@ const verificationErrors = {
  * resolved as the container's own processes see them; none leaves the served root.
  */
 export class FileApi {
-  constructor(private readonly options: FileApiOptions) {}
+  private readonly locator = new FileLocator();
+
+  private readonly verifier: RequestVerifier;
+
+  constructor(private readonly options: FileApiOptions) {
+    this.verifier = new RequestVerifier(options.key);
+  }
 
   /** @param url raw path and query of the request */
   async answer(method: string, url: string): Promise<FileApiAnswer> {
+    const found = await this.find(method, url, 'place');
+    if (!('path' in found)) return found;
+    letGo(found);
+    const answer = jsonAnswer(200, { instance_path: found.path });
+    return { ...answer, headers: { ...answer.headers, [resolvedPathHeader]: 'true' } };
+  }
+
+  /** Finds the file for a directory server in this process, which lets it go; or gives the answer that refuses it. */
+  async find(method: string, url: string, wanted: Wanted): Promise<LocatedFile | FileApiAnswer> {
     const [urlPath = '', query = ''] = splitOnce(url, '?');
     const resource = resourceOf(urlPath);
     if (!resource) {
@@ -62,21 +78,23 @@ export class FileApi {
       return { ...answer, headers: { ...answer.headers, Allow: 'OPTIONS, GET, HEAD' } };
     }
     try {
-      const answer = jsonAnswer(200, { instance_path: await this.locate(resource, urlPath, query) });
-      return { ...answer, headers: { ...answer.headers, [resolvedPathHeader]: 'true' } };
+      const nowSeconds = Math.floor(this.options.clock() / 1000);
+      const path = verifiedPath(this.verifier.verify(url, urlPath, query, nowSeconds));
+      const root = this.rootOf(resource);
+      if (path.includes('\0')) throw new Refusal(400, 'path is invalid');
+      return await this.locator.locate(root, path, wanted);
     } catch (error) {
       if (error instanceof Refusal) return jsonAnswer(error.status, { error: error.message });
+      if (error instanceof EntityNotFoundError) return jsonAnswer(404, { error: 'Entity not found' });
+      if (error instanceof NotAccessibleError) return jsonAnswer(403, { error: 'Not accessible' });
       this.options.logger.error('file-api.request.failed', errorData(error));
       return { status: 500, headers: { 'Content-Type': 'text/plain' }, body: 'Internal server error' };
     }
   }
 
-  private async locate(resource: Resource, urlPath: string, query: string): Promise<string> {
-    const { key, clock } = this.options;
-    const path = verifiedPath(verifySignedRequest(key, urlPath, query, Math.floor(clock() / 1000)));
-    const root = this.rootOf(resource);
-    if (path.includes('\0')) throw new Refusal(400, 'path is invalid');
-    return resolveInRoot(root, path);
+  /** Holds nothing any more. Idempotent. */
+  release(): void {
+    this.locator.release();
   }
 
   private rootOf({ kind, id }: Resource): Extract<FileRoot, { state: 'ok' }> {
@@ -98,7 +116,7 @@ interface Resource {
 
 /** `/instance_paths/<id>` or `/staging_tasks/<id>/file_path`, with or without `/` or `.json` behind. */
 function resourceOf(urlPath: string): Resource | undefined {
-  const path = urlPath.replace(/(\/|\.json)$/, '');
+  const path = urlPath.replace(/(?:\/|\.json)$/, '');
   const instance = /^\/instance_paths\/([^/]+)$/.exec(path)?.[1];
   if (instance !== undefined) return { kind: 'instance', id: percentDecoded(instance) };
   const task = /^\/staging_tasks\/([^/]+)\/file_path$/.exec(path)?.[1];
@@ -112,44 +130,6 @@ function verifiedPath(verification: Verification): string {
   }
   const [status, message] = verificationErrors[verification.result];
   throw new Refusal(status, message);
-}
-
-/** The file's path on the host, absolute and free of symbolic links. */
-async function resolveInRoot(
-  { root, containerRoot = root }: { root: string; containerRoot?: string | undefined },
-  path: string,
-): Promise<string> {
-  const [realRoot, realContainerRoot] = await Promise.all([
-    existing(realpath(root)),
-    existing(realpath(containerRoot)),
-  ]);
-  const inContainer = `${realRoot.slice(realContainerRoot.length)}/${path}`;
-  const resolved = await beneath(realContainerRoot, inContainer);
-  const status = await existing(lstat(resolved));
-  // As for the system: only a directory may be spelled with a slash behind.
-  if (/\/\.?$/.test(path) && !status.isDirectory()) throw new Refusal(404, 'Entity not found');
-  if (!isBeneath(realRoot, resolved)) throw new Refusal(403, 'Not accessible');
-  return resolved;
-}
-
-async function beneath(root: string, path: string): Promise<string> {
-  try {
-    return await resolveBeneath(root, path);
-  } catch (error) {
-    if (error instanceof OutsideRootError) throw new Refusal(403, 'Not accessible');
-    if (error instanceof TooManyLinksError) throw new Refusal(404, 'Entity not found');
-    throw error;
-  }
-}
-
-async function existing<Result>(lookup: Promise<Result>): Promise<Result> {
-  try {
-    return await lookup;
-  } catch (error) {
-    const { code = '' } = error as NodeJS.ErrnoException;
-    if (['ENOENT', 'ENOTDIR', 'ENAMETOOLONG', 'ELOOP'].includes(code)) throw new Refusal(404, 'Entity not found');
-    throw error;
-  }
 }
 
 function jsonAnswer(status: number, body: object): FileApiAnswer {

@@ -1,8 +1,12 @@
+import { randomBytes } from 'node:crypto';
+import type { Wanted } from '../../files/recent-directories.js';
 import { HttpListener } from '../../http/listener.js';
 import type { Logger } from '../../logging/logger.js';
 import { type AgentAnswer, DirectoryServer } from './directory-server.js';
 import { FileApi } from './file-api.js';
 import type { FileRoots } from './file-roots.js';
+import { FirstDirectoryServer, firstInstancesPath } from './first-directory-server.js';
+import type { LocatedFile } from './located-file.js';
 import { signedUrl } from './signed-url.js';
 
 export interface FileServerOptions {
@@ -11,6 +15,8 @@ export interface FileServerOptions {
    * its own, `bin/dir-server`: only its port is told then.
    */
   directoryServer: { host: string; port: number; isExternal?: boolean | undefined };
+  /** The first version of it; undefined: it is not served. `shownHost` is where peers are told to find it. */
+  firstDirectoryServer?: { host: string; port: number; shownHost: string } | undefined;
   /** Port of the file API on the loopback, for a directory server of its own process. */
   fileApi: { port: number };
   /** Host name of the directory server within the domain, 32 hexadecimal digits. */
@@ -30,6 +36,13 @@ export interface FileServerOptions {
   logger: Logger;
 }
 
+/** Where the first directory server is, and who may use it. */
+export interface FirstDirectory {
+  uri: string;
+  port: number;
+  credentials: readonly [user: string, password: string];
+}
+
 /** The log that a staging task writes while it runs, as a path of its container. */
 const defaultStagingLogPath = '/tmp/staged/logs/staging_task.log';
 
@@ -41,17 +54,22 @@ export class FileServer {
   private readonly fileApi: FileApi;
   private readonly directoryServer: DirectoryServer;
   private readonly fileApiListener: HttpListener;
+  private readonly firstDirectoryServer: FirstDirectoryServer | undefined;
+  private readonly firstCredentials = [randomWord(), randomWord()] as const;
 
   private constructor(private readonly options: FileServerOptions) {
-    const { directoryServer, fileApi, roots, key, clock, streamingTimeoutMs, logger } = options;
+    const { directoryServer, firstDirectoryServer, fileApi, roots, key, clock, streamingTimeoutMs, logger } = options;
     this.fileApi = new FileApi({ roots, key, clock, logger });
     this.directoryServer = new DirectoryServer({
       host: directoryServer.host,
       port: directoryServer.port,
       streamingTimeoutMs,
       logger,
-      lookUp: (url) => this.lookUp(url),
+      lookUp: (url, wanted) => this.lookUp(url, wanted),
     });
+    this.firstDirectoryServer =
+      firstDirectoryServer &&
+      new FirstDirectoryServer({ ...firstDirectoryServer, credentials: this.firstCredentials, roots, logger });
     this.fileApiListener = new HttpListener({
       host: '127.0.0.1',
       port: fileApi.port,
@@ -70,6 +88,7 @@ export class FileServer {
   async start(): Promise<void> {
     try {
       if (!this.options.directoryServer.isExternal) await this.directoryServer.start();
+      await this.firstDirectoryServer?.start();
       await this.fileApiListener.start();
     } catch (error) {
       await this.stop();
@@ -79,7 +98,8 @@ export class FileServer {
 
   /** Idempotent; cuts what is being served. */
   async stop(): Promise<void> {
-    await Promise.all([this.directoryServer.stop(), this.fileApiListener.stop()]);
+    await Promise.all([this.directoryServer.stop(), this.firstDirectoryServer?.stop(), this.fileApiListener.stop()]);
+    this.fileApi.release();
   }
 
   /** The port that the directory server is bound to. */
@@ -91,6 +111,17 @@ export class FileServer {
   /** The port that the file API is bound to. */
   get fileApiPort(): number {
     return this.fileApiListener.port;
+  }
+
+  /**
+   * What find responses tell of the first directory server (docs/protocol/dea.md §22.2); undefined when it is not
+   * served. Instances are at `<uri>/<instance id>/`.
+   */
+  get firstDirectory(): FirstDirectory | undefined {
+    if (!this.firstDirectoryServer || !this.options.firstDirectoryServer) return undefined;
+    const { shownHost } = this.options.firstDirectoryServer;
+    const { port } = this.firstDirectoryServer;
+    return { uri: `http://${shownHost}:${port}${firstInstancesPath}`, port, credentials: this.firstCredentials };
   }
 
   /** URL of a file of an instance, good for an hour; a null path is the root of its files. */
@@ -109,10 +140,15 @@ export class FileServer {
     return signedUrl({ protocol, host, key, urlPath, filePath, timestamp: Math.floor(clock() / 1000) });
   }
 
-  private async lookUp(url: string): Promise<AgentAnswer> {
-    const { status, headers, body } = await this.fileApi.answer('GET', url);
-    const content = Buffer.from(body);
-    const flatHeaders = Object.entries({ ...headers, 'Content-Length': String(content.length) }).flat();
-    return { status, headers: flatHeaders, body: content };
+  private async lookUp(url: string, wanted: Wanted): Promise<AgentAnswer | LocatedFile> {
+    const found = await this.fileApi.find('GET', url, wanted);
+    if ('path' in found) return found;
+    const body = Buffer.from(found.body);
+    const headers = Object.entries({ ...found.headers, 'Content-Length': String(body.length) }).flat();
+    return { status: found.status, headers, body };
   }
+}
+
+function randomWord(): string {
+  return randomBytes(16).toString('hex');
 }

@@ -1,4 +1,4 @@
-import { createHmac, timingSafeEqual } from 'node:crypto';
+import { createHmac, createSecretKey, type KeyObject, timingSafeEqual } from 'node:crypto';
 
 /** What a signed URL grants: one path, for a while. */
 export interface SignedUrlOptions {
@@ -28,9 +28,17 @@ const lifetimeSeconds = 3600;
 /** Seconds that the clock of whoever signed may be ahead. */
 const toleranceSeconds = 60;
 
+/** The last key that was used, in the form that need not be made anew for each signature. */
+let prepared: { key: string; object: KeyObject } | undefined;
+
 /** Hexadecimal HMAC-SHA512. */
 export function sign(key: string, text: string): string {
-  return createHmac('sha512', key).update(text).digest('hex');
+  return digest(key, text).toString('hex');
+}
+
+function digest(key: string, text: string): Buffer {
+  if (prepared?.key !== key) prepared = { key, object: createSecretKey(key, 'utf8') };
+  return createHmac('sha512', prepared.object).update(text).digest();
 }
 
 /**
@@ -64,6 +72,45 @@ export function signedUrl({ protocol, host, key, urlPath, filePath, timestamp }:
  * @param nowSeconds Unix seconds
  */
 export function verifySignedRequest(key: string, urlPath: string, query: string, nowSeconds: number): Verification {
+  const verification = verifySignature(key, urlPath, query);
+  return verification.result === 'signed' ? verifyAge(verification, nowSeconds) : verification;
+}
+
+/** Requests that are remembered; few clients come again and again at the same time. */
+const maximumRemembered = 256;
+/** Longer URLs are not remembered. */
+const maximumLength = 1024;
+
+/** Checks requests as `verifySignedRequest`; of one that comes again the very same, only the age. */
+export class RequestVerifier {
+  private readonly signed = new Map<string, Signed>();
+
+  constructor(private readonly key: string) {}
+
+  /** @param url raw path and query of the request */
+  verify(url: string, urlPath: string, query: string, nowSeconds: number): Verification {
+    const known = this.signed.get(url);
+    if (known) return verifyAge(known, nowSeconds);
+    const verification = verifySignature(this.key, urlPath, query);
+    if (verification.result !== 'signed') return verification;
+    if (this.signed.size >= maximumRemembered) this.signed.clear();
+    if (url.length <= maximumLength) this.signed.set(url, verification);
+    return verifyAge(verification, nowSeconds);
+  }
+}
+
+/** A request whose signature is good, whatever its age. */
+interface Signed {
+  result: 'signed';
+  path: string;
+  timestamp: number;
+}
+
+function verifySignature(
+  key: string,
+  urlPath: string,
+  query: string,
+): Exclude<Verification, { result: 'ok' }> | Signed {
   const parameters = decodeQuery(query);
   const names = ['hmac', 'timestamp', 'path'].filter((name) => !parameters.has(name));
   if (names.length > 0) return { result: 'missing', names };
@@ -75,18 +122,22 @@ export function verifySignedRequest(key: string, urlPath: string, query: string,
   // Proxies turn the bare name into `path=`, and both mean the root.
   const spellings = path === '' ? [null, ''] : [path];
   const hmac = parameters.get('hmac') ?? '';
-  const isSigned = spellings.map((spelling) => matches(hmac, sign(key, canonicalText(urlPath, spelling, timestamp))));
+  const isSigned = spellings.map((spelling) => isSignature(hmac, key, canonicalText(urlPath, spelling, timestamp)));
   if (timestamp === '' || !isSigned.includes(true)) return { result: 'invalid-hmac' };
+  return { result: 'signed', path, timestamp: Number(timestamp) };
+}
 
-  const ageSeconds = nowSeconds - Number(timestamp);
+function verifyAge({ path, timestamp }: Signed, nowSeconds: number): Verification {
+  const ageSeconds = nowSeconds - timestamp;
   if (ageSeconds > lifetimeSeconds) return { result: 'expired' };
   if (ageSeconds < -toleranceSeconds) return { result: 'future' };
   return { result: 'ok', path };
 }
 
-function matches(given: string, expected: string): boolean {
-  const [a, b] = [Buffer.from(given), Buffer.from(expected)];
-  return a.length === b.length && timingSafeEqual(a, b);
+/** Whether a text is the lower-case hexadecimal HMAC of another one. */
+function isSignature(given: string, key: string, text: string): boolean {
+  const expected = digest(key, text);
+  return /^[0-9a-f]{128}$/.test(given) && timingSafeEqual(Buffer.from(given, 'hex'), expected);
 }
 
 /** Form encoding; a null value leaves the bare name. */
@@ -101,8 +152,15 @@ function decodeQuery(query: string): Map<string, string | null> {
   const parameters = new Map<string, string | null>();
   for (const part of query.split('&')) {
     if (part === '') continue;
-    const [[name, value] = ['', '']] = [...new URLSearchParams(`&${part}`)];
-    parameters.set(name, part.includes('=') ? value : null);
+    const equals = part.indexOf('=');
+    if (equals < 0) parameters.set(formDecoded(part), null);
+    else parameters.set(formDecoded(part.slice(0, equals)), formDecoded(part.slice(equals + 1)));
   }
   return parameters;
+}
+
+/** Form decoding; most texts mean what they say. */
+function formDecoded(text: string): string {
+  if (/^[\w./-]*$/.test(text)) return text;
+  return new URLSearchParams(`=${text}`).get('') ?? '';
 }

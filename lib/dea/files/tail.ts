@@ -1,10 +1,8 @@
-import type { Stats } from 'node:fs';
-import { lstat } from 'node:fs/promises';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { setTimeout as delay } from 'node:timers/promises';
-import type { ServedEntry } from '../../files/open-served.js';
+import type { ServedEntry } from '../../files/held-place.js';
 import { ChunkWriter } from './chunk-writer.js';
 import { sniffBytes, sniffContentType } from './content-type.js';
+import type { FollowedFiles, Look } from './followed-files.js';
 
 export interface TailOptions {
   request: IncomingMessage;
@@ -16,6 +14,8 @@ export interface TailOptions {
   offset: number | undefined;
   /** Milliseconds without a change of the file after which the connection is cut. */
   idleMs: number;
+  /** All files that this server's clients follow. */
+  files: FollowedFiles;
 }
 
 /** The value of `tail_offset` is no offset. */
@@ -25,8 +25,10 @@ export class TailOffsetError extends Error {
   }
 }
 
-/** Pause between two looks at the file, and so the longest time until new bytes are sent. */
-const periodMs = 50;
+/** Whether a query could ask for a tail: it has the name as it is, or a name in another spelling. */
+export function mayAskForTail(query: string): boolean {
+  return /(?:^|&)(?:tail|[^=&]*%)/.test(query);
+}
 
 /**
  * Where a request wants its tail to begin; undefined is the end of the file.
@@ -34,6 +36,7 @@ const periodMs = 50;
  * @throws TailOffsetError
  */
 export function tailRequest(query: string): { offset: number | undefined } | undefined {
+  if (!mayAskForTail(query)) return undefined;
   const parameters = new URLSearchParams(query);
   if (!parameters.has('tail')) return undefined;
   const text = parameters.get('tail_offset');
@@ -51,7 +54,7 @@ export function tailRequest(query: string): { offset: number | undefined } | und
  * @throws ClientGoneError, or what the file system says
  */
 export async function respondWithTail(options: TailOptions): Promise<void> {
-  const { request, response, idleMs } = options;
+  const { request, response, path, entry, idleMs, files } = options;
   const tail = new Tail(options);
   if (request.method === 'HEAD') {
     await tail.sendHeaders();
@@ -59,46 +62,47 @@ export async function respondWithTail(options: TailOptions): Promise<void> {
     return;
   }
   const writer = new ChunkWriter(response, idleMs);
-  let idleSinceMs = performance.now();
-  for (;;) {
-    await pause(writer.gone);
-    const look = await tail.sendNews(writer);
-    if (look.isGone) {
-      response.end();
-      return;
+  const follower = files.follow({ path, entry, idleMs });
+  const leave = () => follower.close();
+  writer.gone.addEventListener('abort', leave);
+  try {
+    for (;;) {
+      const look = await follower.next();
+      writer.gone.throwIfAborted();
+      if (look === 'idle' || look === 'closed') {
+        response.destroy();
+        return;
+      }
+      await tail.sendNews(look, writer);
+      if (look.isGone) {
+        response.end();
+        return;
+      }
     }
-    if (look.hasChanged) idleSinceMs = performance.now();
-    if (performance.now() - idleSinceMs >= idleMs) {
-      response.destroy();
-      return;
-    }
+  } finally {
+    writer.gone.removeEventListener('abort', leave);
+    follower.close();
   }
-}
-
-async function pause(gone: AbortSignal): Promise<void> {
-  await delay(periodMs, undefined, { signal: gone }).catch(() => gone.throwIfAborted());
 }
 
 /** One file and how far it has been sent. */
 class Tail {
   private offset: number;
-  private seen: Stats;
+  private size: number;
 
   constructor(private readonly options: TailOptions) {
-    this.seen = options.entry.status;
-    this.offset = options.offset ?? this.seen.size;
+    this.size = options.entry.status.size;
+    this.offset = options.offset ?? this.size;
   }
 
-  /** Sends what is new. The file is looked up by name first, so that what came before its end is still sent. */
-  async sendNews(writer: ChunkWriter): Promise<{ isGone: boolean; hasChanged: boolean }> {
-    const isGone = !(await this.isStillThere());
-    const before = this.seen;
-    this.seen = await this.options.entry.handle.stat();
-    if (this.seen.size < before.size && this.seen.size < this.offset) this.offset = 0;
+  /** Sends what is new; of a file that is gone, what came before its end. */
+  async sendNews(look: Look, writer: ChunkWriter): Promise<void> {
+    const { handle } = this.options.entry;
+    const size = look.isGone ? (await handle.stat()).size : look.size;
+    if (size < this.size && size < this.offset) this.offset = 0;
+    this.size = size;
     await this.sendHeaders();
-    const length = this.seen.size - this.offset;
-    if (length > 0) this.offset += await writer.copy(this.options.entry.handle, this.offset, length);
-    return { isGone, hasChanged: this.seen.size !== before.size || this.seen.mtimeMs !== before.mtimeMs };
+    if (size > this.offset) this.offset += await writer.copy(handle, this.offset, size - this.offset);
   }
 
   /** The type is that of the bytes to be sent first; without any there is none. */
@@ -109,11 +113,5 @@ class Tail {
     const beginning = buffer.subarray(0, bytesRead);
     response.writeHead(200, bytesRead > 0 ? { 'Content-Type': sniffContentType(beginning) } : {});
     response.flushHeaders();
-  }
-
-  private async isStillThere(): Promise<boolean> {
-    const { path, entry } = this.options;
-    const present = await lstat(path).catch(() => undefined);
-    return present !== undefined && present.ino === entry.status.ino && present.dev === entry.status.dev;
   }
 }

@@ -44,7 +44,11 @@ const defaultFileDescriptors = 16384;
 
 const schema = z.object({
   cc_partition: z.string(),
-  instance_id: z.string().optional(),
+  // It becomes a file name and a container's handle.
+  instance_id: z
+    .string()
+    .regex(/^[A-Za-z0-9][A-Za-z0-9_-]{0,127}$/, 'must consist of letters, digits, - and _')
+    .optional(),
   private_instance_id: z.string().optional(),
   instance_index: z.int().min(0),
   application_id: z.union([z.string(), z.number()]).transform(String),
@@ -126,4 +130,16 @@ export function splitEntry(entry: string): [name: string, value: string] {
 
 function entriesOf(environment: Record<string, string>): string[] {
   return Object.entries(environment).map(([name, value]) => `${name}=${value}`);
+}
+
+/** What tells an instance from others in a log (docs/protocol/dea.md §21.3); neither its secrets nor what may hold some. */
+export function loggedAttributes(attributes: InstanceAttributes): Record<string, unknown> {
+  return {
+    application_id: attributes.applicationId,
+    application_name: attributes.applicationName,
+    application_version: attributes.applicationVersion,
+    instance_index: attributes.instanceIndex,
+    droplet_sha1: attributes.dropletSha1,
+    limits: attributes.limits,
+  };
 }

@@ -1,9 +1,8 @@
-import { readFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { load as parseYaml } from 'js-yaml';
-import { resolveBeneath } from '../../files/beneath.js';
+import { readContainerFile } from '../containers.js';
 
 export interface HealthCheckTarget {
   /** Host directory that is the container's root. */
@@ -30,6 +29,15 @@ const settleMs = 250;
  * @throws the signal's reason when given up
  */
 export async function waitUntilHealthy(target: HealthCheckTarget, signal: AbortSignal): Promise<boolean> {
+  try {
+    return await pollUntilHealthy(target, signal);
+  } catch (error) {
+    signal.throwIfAborted();
+    throw error;
+  }
+}
+
+async function pollUntilHealthy(target: HealthCheckTarget, signal: AbortSignal): Promise<boolean> {
   const stateFile = await declaredStateFile(target);
   if (stateFile) return pollStateFile(target, stateFile, signal);
   if (target.address) return pollPort(target.address, target.timeoutMs, signal);
@@ -79,14 +87,24 @@ async function pollPort(address: { host: string; port: number }, timeoutMs: numb
   }
 }
 
-function accepts(address: { host: string; port: number }, timeoutMs: number, signal: AbortSignal): Promise<boolean> {
+/** Whether a port takes a connection within the time given. */
+export function accepts(
+  address: { host: string; port: number },
+  timeoutMs: number,
+  signal: AbortSignal,
+): Promise<boolean> {
   return new Promise((resolve) => {
-    const socket = connect({ ...address, signal });
+    const socket = connect(address);
     socket.setTimeout(Math.max(timeoutMs, 1));
     const finish = (isAccepted: boolean) => {
+      // The socket's own `signal` option would leave a listener behind for each of many tries.
+      signal.removeEventListener('abort', onAbort);
       socket.destroy();
       resolve(isAccepted);
     };
+    const onAbort = () => finish(false);
+    signal.addEventListener('abort', onAbort);
+    if (signal.aborted) onAbort();
     socket.once('connect', () => finish(true));
     socket.once('error', () => finish(false));
     socket.once('timeout', () => finish(false));
@@ -104,10 +122,7 @@ async function waitUntilSettled(target: HealthCheckTarget, signal: AbortSignal):
   return true;
 }
 
-async function readInContainer(target: HealthCheckTarget, name: string): Promise<string | undefined> {
-  try {
-    return await readFile(await resolveBeneath(target.rootDirectory, join(target.home, name)), 'utf8');
-  } catch {
-    return undefined;
-  }
+/** Undefined, too, for what may not be read: the app may have put anything there. */
+function readInContainer(target: HealthCheckTarget, name: string): Promise<string | undefined> {
+  return readContainerFile(target.rootDirectory, join(target.home, name)).catch(() => undefined);
 }

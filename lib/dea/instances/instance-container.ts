@@ -19,9 +19,10 @@ import {
   UserFacingError,
 } from '../containers.js';
 import { netOutRules } from '../egress-rules.js';
+import type { JobOutput, JobOutputs } from '../logs/job-output.js';
 import type { InstanceAttributes } from './attributes.js';
 import { systemExports, userExports } from './environment.js';
-import { waitUntilHealthy } from './health-check.js';
+import { accepts, waitUntilHealthy } from './health-check.js';
 import { instanceLimits } from './limits.js';
 import { hookScript, startScript } from './start-script.js';
 import { type InstanceStats, StatCollector } from './stat-collector.js';
@@ -31,8 +32,9 @@ export interface InstanceContainerOptions {
   engine: ContainerEngine;
   config: DeaConfig;
   localIp: string;
-  /** Milliseconds since 1970. */
-  clock: () => number;
+  outputs: JobOutputs;
+  /** Milliseconds of a clock that nobody sets. */
+  monotonicClock: () => number;
   logger: Logger;
 }
 
@@ -49,6 +51,8 @@ export interface InstanceContainerRecord {
 const appProcessId = '1';
 const home = '/home/vcap';
 const minimumSampleAgeMs = 1000;
+/** How long a running app may take to accept a connection. */
+const answerLimitMs = 5000;
 
 /** The container of one instance, and all that is done in it (docs/protocol/dea.md §9, §10, §11.1). */
 export class InstanceContainer {
@@ -59,6 +63,7 @@ export class InstanceContainer {
   private creating: Promise<void> | undefined;
   private destroying: Promise<void> | undefined;
   private current: InstanceContainerRecord | undefined;
+  private output: JobOutput | undefined;
 
   constructor(private readonly options: InstanceContainerOptions) {
     this.handle = options.attributes.instanceId;
@@ -97,7 +102,9 @@ export class InstanceContainer {
     this.current = saved;
     const container = await this.options.engine.lookup(saved?.handle ?? this.handle);
     await this.take(container, saved?.ports);
-    return container.attach(appProcessId);
+    const appProcess = await container.attach(appProcessId);
+    await this.followOutput(container);
+    return appProcess;
   }
 
   /** Extracts the droplet. One without an app directory, as very old ones may be, gets an empty one. */
@@ -141,7 +148,8 @@ export class InstanceContainer {
       postSetupHook: config.post_setup_hook,
       droplet: unpacking?.droplet,
     });
-    return this.container!.run(
+    const container = this.container!;
+    const appProcess = await container.run(
       {
         id: appProcessId,
         path: 'bash',
@@ -150,6 +158,8 @@ export class InstanceContainer {
       },
       { stdin: script },
     );
+    await this.followOutput(container);
+    return appProcess;
   }
 
   /** @returns false when the app's time is up */
@@ -166,6 +176,13 @@ export class InstanceContainer {
       },
       signal,
     );
+  }
+
+  /** Whether the app's port takes a connection now; an app without routes is not asked. */
+  async isAnswering(signal: AbortSignal): Promise<boolean> {
+    const { attributes, localIp } = this.options;
+    if (attributes.applicationUris.length === 0 || !this.current) return true;
+    return accepts({ host: localIp, port: this.current.ports.hostPort }, answerLimitMs, signal);
   }
 
   /** Runs an operator's hook with the app's environment; a hook whose file is missing is only warned of. */
@@ -192,8 +209,8 @@ export class InstanceContainer {
 
   /** Samples the container unless that was done just now. Errors keep the old values. */
   async collectStats(): Promise<void> {
-    const { clock, logger } = this.options;
-    const nowMs = clock();
+    const { monotonicClock, logger } = this.options;
+    const nowMs = monotonicClock();
     if (!this.container || nowMs - this.stats.sampledAtMs < minimumSampleAgeMs) return;
     try {
       this.statCollector.add(await this.container.metrics(), nowMs);
@@ -205,7 +222,12 @@ export class InstanceContainer {
   /** Ends all processes, as soon as the container is made; nothing to do without one. */
   async stop(options: { kill?: boolean } = {}): Promise<void> {
     await this.settleCreation();
-    await this.container?.stop(options);
+    try {
+      await this.container?.stop(options);
+    } catch (error) {
+      // A container that is gone is stopped.
+      if (!(error instanceof UnknownHandleError)) throw error;
+    }
   }
 
   /** Copies the app's logs into a host directory. @throws when there are none */
@@ -307,6 +329,17 @@ export class InstanceContainer {
     };
   }
 
+  private async followOutput(container: Container): Promise<void> {
+    const { outputs, attributes } = this.options;
+    this.output = await outputs.follow({
+      container,
+      containerPath: this.current!.containerPath,
+      processId: appProcessId,
+      appId: attributes.applicationId,
+      source: { sourceType: 'App', sourceInstance: String(attributes.instanceIndex) },
+    });
+  }
+
   private async settleCreation(): Promise<void> {
     await this.creating?.catch(() => {});
   }
@@ -314,6 +347,8 @@ export class InstanceContainer {
   private async runDestroy(): Promise<void> {
     const { container } = this;
     if (!container) return;
+    // What the app said last may still be on its way to those who read it.
+    await this.output?.settled();
     try {
       await this.options.engine.destroy(container.handle);
     } catch (error) {

@@ -1,8 +1,11 @@
 import type { Bus } from '../../bus/bus.js';
 import { InsufficientResourcesError } from '../../cell/ledger.js';
 import { errorData, type Logger } from '../../logging/logger.js';
+import type { Activity } from '../activity.js';
+import type { LegacyProtocol } from '../config.js';
 import type { Heartbeat } from '../heartbeat.js';
-import { type DropletExited, type InstanceState, subjects } from '../messages.js';
+import type { Intake } from '../intake.js';
+import { type DropletExited, type InstanceState, InvalidMessageError, subjects } from '../messages.js';
 import type { RouterClient } from '../router-client.js';
 import type { SavedInstance, Snapshot } from '../snapshot.js';
 import { type InstanceAttributes, newInstanceId, parseInstanceAttributes } from './attributes.js';
@@ -10,12 +13,14 @@ import { Instance, type InstanceContext } from './instance.js';
 import type { InstanceRegistry } from './instance-registry.js';
 
 export interface InstanceManagerOptions {
-  context: Omit<InstanceContext, 'onTransition' | 'onChange'>;
+  context: Omit<InstanceContext, 'onTransition' | 'onChange' | 'onServing'>;
   registry: InstanceRegistry;
   bus: Bus;
   router: RouterClient;
   heartbeat: Heartbeat;
   snapshot: Snapshot;
+  intake: Intake;
+  activity?: Activity;
   logger: Logger;
 }
 
@@ -24,24 +29,37 @@ export class InstanceManager {
   /** Work that goes on after a transition; a shutdown waits for it. */
   private readonly background = new Set<Promise<void>>();
   private readonly context: InstanceContext;
+  /** Half of what is there must not be reported: the health manager would take the rest for missing. */
+  private isResuming = false;
 
   constructor(private readonly options: InstanceManagerOptions) {
     this.context = {
       ...options.context,
       onChange: () => options.snapshot.saveSoon(),
       onTransition: (instance, from, to) => this.handleTransition(instance, from, to),
+      onServing: (instance) => {
+        options.router.registerInstance(instance);
+        options.snapshot.saveSoon();
+      },
     };
   }
 
   /**
-   * Registers and starts an instance; without room it becomes CRASHED at once, so that others learn of it.
+   * Registers and starts an instance; without room it becomes CRASHED at once, so that others learn of it. While the
+   * agent leaves, nothing happens (docs/protocol/dea.md §5.3).
    * Resolves when the instance is running or has crashed.
    * @throws InvalidMessageError when the message is invalid: then nothing is registered
    */
   async startInstance(message: unknown): Promise<void> {
+    const { registry, logger, heartbeat, intake } = this.options;
+    if (!intake.isOpen) {
+      logger.info('instance.start.refused', { reason: intake.closedBecause });
+      return;
+    }
     const instance = new Instance(parseInstanceAttributes(message), this.context);
-    const { registry, logger, heartbeat } = this.options;
+    if (registry.get(instance.id)) throw new InvalidMessageError('start', [`instance_id: ${instance.id} is taken`]);
     registry.register(instance);
+    this.context.appLog.instanceStarting(instance.attributes);
     try {
       await this.reserve(instance.attributes);
     } catch (error) {
@@ -50,7 +68,7 @@ export class InstanceManager {
         instance: instance.id,
         ...errorData(error),
       });
-      if (instance.state !== 'BORN') return;
+      if (!isStillWanted(instance)) return;
       instance.refuse(
         error instanceof InsufficientResourcesError
           ? `Not enough ${error.resource} resource available.`
@@ -59,7 +77,7 @@ export class InstanceManager {
       return;
     }
     // A stop may have come while the reservation was on its way to the disk.
-    if (instance.state !== 'BORN') {
+    if (!isStillWanted(instance)) {
       await instance.dispose();
       return;
     }
@@ -68,8 +86,12 @@ export class InstanceManager {
     await started;
   }
 
-  /** Brings the instances of an earlier agent back; invalid records are skipped with a warning. */
+  /**
+   * Brings the instances of an earlier agent back; invalid records are skipped with a warning. No heartbeat is sent
+   * and no snapshot written meanwhile: the caller does both when all are there.
+   */
   async resume(saved: SavedInstance[]): Promise<void> {
+    this.isResuming = true;
     await Promise.all(
       saved.map(async (record) => {
         try {
@@ -79,12 +101,27 @@ export class InstanceManager {
         }
       }),
     );
+    this.isResuming = false;
+  }
+
+  /**
+   * Turns an instance that lives into one that is to be taken over elsewhere (docs/protocol/dea.md §16.1).
+   * @returns whether it was not so already
+   */
+  evacuateInstance(instance: Instance): boolean {
+    return instance.evacuate();
   }
 
   /** Stops an instance and waits until its container is gone. */
   async stopInstance(instance: Instance): Promise<void> {
     await instance.stop();
     await instance.dispose();
+  }
+
+  /** Stops an instance whose stop has failed, or has come to no end. */
+  async retryStop(instance: Instance): Promise<void> {
+    if (instance.isStopping) await instance.kill();
+    await this.stopInstance(instance);
   }
 
   /** New URIs or version of an app's running instances (docs/protocol/dea.md §13.3). */
@@ -96,7 +133,8 @@ export class InstanceManager {
       const { attributes } = instance;
       const added = update.uris.filter((uri) => !attributes.applicationUris.includes(uri));
       const removed = attributes.applicationUris.filter((uri) => !update.uris.includes(uri));
-      if (added.length > 0) router.registerInstance(instance, added);
+      // One that is evacuated while it starts gets all its routes when it answers.
+      if (added.length > 0 && instance.isServing) router.registerInstance(instance, added);
       if (removed.length > 0) router.unregisterInstance(instance, removed);
       hasChanged ||= added.length > 0 || removed.length > 0;
       attributes.applicationUris = update.uris;
@@ -114,6 +152,7 @@ export class InstanceManager {
   /** Removes a crashed instance for good; its reservation's rest is released. */
   async forget(instance: Instance): Promise<void> {
     this.options.registry.unregister(instance);
+    this.context.appLog.instanceGone(instance.attributes);
     await instance.dispose();
     this.options.snapshot.saveSoon();
   }
@@ -134,6 +173,7 @@ export class InstanceManager {
 
   private async resumeInstance(saved: SavedInstance): Promise<void> {
     const instance = new Instance(parseInstanceAttributes(saved.attributes), this.context);
+    if (this.options.registry.get(instance.id)) throw new Error(`instance ${instance.id} is in the snapshot twice`);
     instance.exitStatus = saved.exitStatus;
     instance.exitDescription = saved.exitDescription;
     this.options.registry.register(instance);
@@ -147,22 +187,30 @@ export class InstanceManager {
   }
 
   private handleTransition(instance: Instance, from: InstanceState, to: InstanceState): void {
-    const { router, heartbeat, registry, snapshot } = this.options;
+    const { router, registry, snapshot, activity } = this.options;
+    activity?.instanceEntered(to);
     switch (to) {
       case 'STARTING':
         snapshot.saveSoon();
         break;
       case 'RUNNING':
-        heartbeat.sendSoon();
+        this.reportSoon();
         router.registerInstance(instance);
         snapshot.saveSoon();
         break;
+      case 'EVACUATING':
+        if (from !== 'RESUMING') this.publishOldExit(instance, 'DEA_EVACUATION');
+        snapshot.saveSoon();
+        break;
       case 'STOPPING':
-        router.unregisterInstance(instance);
+        router.withdrawInstance(instance);
+        if (this.options.intake.closedBecause === 'shutting down') this.publishOldExit(instance, 'DEA_SHUTDOWN');
         snapshot.saveSoon();
         break;
       case 'STOPPED':
+        if (this.options.intake.closedBecause !== 'shutting down') this.publishOldExit(instance, 'STOPPED');
         registry.unregister(instance);
+        this.context.appLog.instanceGone(instance.attributes);
         this.runInBackground(async () => {
           await instance.dispose();
           snapshot.saveSoon();
@@ -173,7 +221,6 @@ export class InstanceManager {
         break;
       case 'BORN':
       case 'RESUMING':
-      case 'EVACUATING':
         break;
       default:
         to satisfies never;
@@ -181,17 +228,30 @@ export class InstanceManager {
   }
 
   private handleCrash(instance: Instance, from: InstanceState): void {
-    const { router, heartbeat, bus, snapshot } = this.options;
+    const { router, bus, snapshot } = this.options;
     this.runInBackground(async () => {
       await instance.cleanUpAfterCrash();
-      snapshot.saveSoon();
+      if (!this.isResuming) snapshot.saveSoon();
     });
-    snapshot.saveSoon();
+    if (!this.isResuming) snapshot.saveSoon();
     // A crash that an earlier agent has told already is not told again.
     if (from === 'RESUMING' && instance.wasCrashed) return;
-    router.unregisterInstance(instance);
-    bus.publish(subjects.dropletExited, dropletExited(instance));
-    heartbeat.sendSoon();
+    // No refresh of ours can bring back the route of an instance that was not there any more.
+    if (from === 'RESUMING') router.unregisterInstance(instance);
+    else router.withdrawInstance(instance);
+    bus.publish(subjects.dropletExited, dropletExited(instance, 'CRASHED'));
+    this.reportSoon();
+  }
+
+  private reportSoon(): void {
+    if (!this.isResuming) this.options.heartbeat.sendSoon();
+  }
+
+  /** What agents of before 2016 told of ends that are no crashes, where the configuration wants it (§5.7, §22). */
+  private publishOldExit(instance: Instance, reason: OldExitReason): void {
+    const { bus, context } = this.options;
+    if (!context.config.legacy_protocols.includes(oldExitProtocols[reason])) return;
+    bus.publish(subjects.dropletExited, dropletExited(instance, reason));
   }
 
   private runInBackground(work: () => Promise<void>): void {
@@ -202,16 +262,30 @@ export class InstanceManager {
   }
 }
 
-function dropletExited({ attributes, exitStatus, exitDescription, stateSinceMs }: Instance): DropletExited {
+type OldExitReason = Exclude<DropletExited['reason'], 'CRASHED'>;
+
+const oldExitProtocols: Record<OldExitReason, LegacyProtocol> = {
+  DEA_EVACUATION: 'droplet.exited.evacuation',
+  DEA_SHUTDOWN: 'droplet.exited.shutdown',
+  STOPPED: 'droplet.exited.stopped',
+};
+
+/** No stop came while the reservation was on its way. */
+function isStillWanted({ state }: Instance): boolean {
+  return state === 'BORN' || state === 'EVACUATING';
+}
+
+function dropletExited(instance: Instance, reason: DropletExited['reason']): DropletExited {
+  const { attributes, exitStatus, exitDescription, stateSinceMs } = instance;
   return {
     cc_partition: attributes.ccPartition,
     droplet: attributes.applicationId,
     version: attributes.applicationVersion,
     instance: attributes.instanceId,
     index: attributes.instanceIndex,
-    reason: 'CRASHED',
+    reason,
     exit_status: exitStatus,
     exit_description: exitDescription,
-    crash_timestamp: Math.floor(stateSinceMs / 1000),
+    ...(reason === 'CRASHED' && { crash_timestamp: Math.floor(stateSinceMs / 1000) }),
   };
 }

@@ -32,6 +32,14 @@ export class InstanceRegistry {
     return this.all().filter((instance) => instance.attributes.applicationId === applicationId);
   }
 
+  /** Whether an instance that is to be routed answers on this host port. */
+  hasServing(hostPort: number): boolean {
+    for (const instance of this.byId.values()) {
+      if (instance.hostPort === hostPort && instance.isServing) return true;
+    }
+    return false;
+  }
+
   /** Instances that every given filter admits (docs/protocol/dea.md §5.4). */
   matching(filter: InstanceFilter): Instance[] {
     const ids = [...(filter.instances ?? []), ...(filter.instance_ids ?? [])];

@@ -1,15 +1,23 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { DropletCache } from '../../cell/droplet-cache.js';
 import type { Ledger } from '../../cell/ledger.js';
 import type { ContainerEngine, ContainerProcess } from '../../containers/engine.js';
 import { errorData, type Logger } from '../../logging/logger.js';
+import { redactText } from '../../logging/redaction.js';
+import type { Loggregator } from '../../loggregator/loggregator.js';
 import type { DeaConfig } from '../config.js';
 import { UserFacingError } from '../containers.js';
+import type { AppLog } from '../logs/app-log.js';
+import type { JobOutputs } from '../logs/job-output.js';
 import type { InstanceState } from '../messages.js';
-import type { InstanceAttributes } from './attributes.js';
+import { type InstanceAttributes, loggedAttributes } from './attributes.js';
+import { HealthMonitor } from './health-monitor.js';
 import { InstanceContainer, type InstanceContainerRecord } from './instance-container.js';
+import { InstanceTimes } from './instance-times.js';
 import type { KnownDroplets } from './known-droplets.js';
+import { launch } from './launch.js';
 import type { InstanceStats } from './stat-collector.js';
 
 /** What an instance works with; shared by all instances of the agent. */
@@ -22,19 +30,36 @@ export interface InstanceContext {
   /** Directory that crashed instances leave their logs in. */
   crashesDirectory: string;
   localIp: string;
+  appLog: AppLog;
+  outputs: JobOutputs;
+  loggregator: Loggregator;
   logger: Logger;
   /** Milliseconds since 1970. */
   clock: () => number;
+  /** Milliseconds of a clock that nobody sets. */
+  monotonicClock: () => number;
   /** Told when what a snapshot remembers of an instance has changed without a change of state. */
   onChange(): void;
   /** Told after each change of state. */
   onTransition(instance: Instance, from: InstanceState, to: InstanceState): void;
+  /** Told when an app answers that is being evacuated: there is no change of state, and it is to be routed. */
+  onServing(instance: Instance): void;
 }
+
+/** States of an app that has not been stopped and has not ended. */
+const livingStates: InstanceState[] = ['STARTING', 'RUNNING', 'EVACUATING'];
 
 /** A required state is not the one that the instance is in. */
 export class TransitionError extends Error {
   constructor(from: InstanceState, to: InstanceState) {
     super(`Cannot transition from "${from}" to "${to}"`);
+  }
+}
+
+/** The app's time to begin to listen is up. */
+class UnhealthyError extends UserFacingError {
+  constructor() {
+    super('failed to accept connections within health check timeout');
   }
 }
 
@@ -50,11 +75,14 @@ export class TransitionError extends Error {
  *    v                     v
  *  STOPPED <------------ STOPPING <--stop-- RUNNING, EVACUATING
  *
- *   (snapshot) --> RESUMING --> the saved state; a saved STARTING becomes CRASHED
+ *   BORN, STARTING, RUNNING --evacuate--> EVACUATING --exit--> CRASHED
+ *   (snapshot) --> RESUMING --> the saved state; an app that was only starting becomes CRASHED
+ *
+ * A start in progress goes on while its instance is EVACUATING, which it stays: `isServing` tells when the app answers.
  */
 export class Instance {
   private currentState: InstanceState = 'BORN';
-  private readonly timestampsMs = new Map<InstanceState, number>();
+  private readonly times: InstanceTimes;
   private readonly startAbort = new AbortController();
   private starting: Promise<void> | undefined;
   private stopping: Promise<void> | undefined;
@@ -62,6 +90,10 @@ export class Instance {
   private process: ContainerProcess | undefined;
   /** The app's process extracts its droplet first. */
   private isUnpacking = false;
+  private isHealthy = false;
+  /** All its processes were ended by force: there is nothing left to run a hook in. */
+  private isKilled = false;
+  private readonly monitor: HealthMonitor;
   private readonly logger: Logger;
 
   exitStatus = -1;
@@ -73,17 +105,32 @@ export class Instance {
     readonly attributes: InstanceAttributes,
     private readonly context: InstanceContext,
   ) {
-    this.timestampsMs.set('BORN', context.clock());
+    this.times = new InstanceTimes(context);
+    this.times.enter('BORN');
     this.logger = context.logger.child(
       {
         app_guid: attributes.applicationId,
         instance_id: attributes.instanceId,
         instance_index: attributes.instanceIndex,
+        attributes: loggedAttributes(attributes),
       },
       'Dea::Instance',
     );
-    const { engine, config, localIp, clock } = context;
-    this.container = new InstanceContainer({ attributes, engine, config, localIp, clock, logger: this.logger });
+    const { engine, config, localIp, outputs, monotonicClock } = context;
+    this.container = new InstanceContainer({
+      attributes,
+      engine,
+      config,
+      localIp,
+      outputs,
+      monotonicClock,
+      logger: this.logger,
+    });
+    this.monitor = new HealthMonitor({
+      intervalMs: config.instance.health_check_interval_secs * 1000,
+      isAnswering: (signal) => this.container.isAnswering(signal),
+      onUnhealthy: () => this.crash(-1, 'app instance no longer accepts connections'),
+    });
   }
 
   get id(): string {
@@ -101,12 +148,32 @@ export class Instance {
 
   /** When the present state was entered, milliseconds since 1970. */
   get stateSinceMs(): number {
-    return this.timestampsMs.get(this.currentState)!;
+    return this.times.since(this.currentState);
+  }
+
+  /** Milliseconds since the present state was entered, however the host's clock was set meanwhile. */
+  get stateAgeMs(): number {
+    return this.times.stateAgeMs;
+  }
+
+  /** The states that the instance was in, each with the time it was entered last, milliseconds since 1970. */
+  get stateTimestampsMs(): [state: InstanceState, timeMs: number][] {
+    return this.times.entered;
   }
 
   /** When the instance was started, milliseconds since 1970; undefined before. */
   get startedAtMs(): number | undefined {
-    return this.timestampsMs.get('STARTING');
+    return this.times.startedAtMs;
+  }
+
+  /** Milliseconds since the start; 0 before it. */
+  get uptimeMs(): number {
+    return this.times.uptimeMs;
+  }
+
+  /** Whether the app was found healthy and is to be routed: routers may know it from now on. */
+  get isServing(): boolean {
+    return this.isHealthy && (this.currentState === 'RUNNING' || this.currentState === 'EVACUATING');
   }
 
   /** Handle of the container that this instance has or is about to have. */
@@ -120,6 +187,16 @@ export class Instance {
 
   get record(): InstanceContainerRecord | undefined {
     return this.container.record;
+  }
+
+  /** Whether a stop is under way. */
+  get isStopping(): boolean {
+    return this.stopping !== undefined;
+  }
+
+  /** Whether the app was found healthy once. */
+  get wasHealthy(): boolean {
+    return this.isHealthy;
   }
 
   get hasStartedProcess(): boolean {
@@ -149,7 +226,10 @@ export class Instance {
    * Starts the app, from its droplet to a healthy process; never rejects: a failure ends in CRASHED.
    */
   async start(): Promise<void> {
-    this.transition('STARTING', ['BORN']);
+    // An evacuation may have begun between the message and its reservation.
+    if (this.currentState === 'EVACUATING') this.times.markStarted();
+    else this.transition('STARTING', ['BORN']);
+    this.logger.info('droplet.starting');
     this.starting = this.runStart(this.startAbort.signal).catch((error: unknown) => this.failStart(error));
     await this.starting;
   }
@@ -157,7 +237,19 @@ export class Instance {
   /** Marks an instance that there is no room for (docs/protocol/dea.md §8.3). */
   refuse(description: string): void {
     this.exitDescription = description;
-    this.transition('CRASHED', ['BORN']);
+    this.context.appLog.instanceFailed(this.attributes, description);
+    this.transition('CRASHED', ['BORN', 'EVACUATING']);
+  }
+
+  /**
+   * Lets the app run on until it is stopped or its process ends; a start in progress goes on
+   * (docs/protocol/dea.md §16.1).
+   * @returns whether that changed anything
+   */
+  evacuate(): boolean {
+    if (!['BORN', 'STARTING', 'RESUMING', 'RUNNING'].includes(this.currentState)) return false;
+    this.transition('EVACUATING', ['BORN', 'STARTING', 'RESUMING', 'RUNNING']);
+    return true;
   }
 
   /**
@@ -171,11 +263,18 @@ export class Instance {
       this.transition('STOPPED', ['BORN']);
       return;
     }
+    const wasServing = this.isServing;
     this.transition('STOPPING', ['STARTING', 'RUNNING', 'STOPPING', 'EVACUATING']);
-    this.stopping = this.runStop().finally(() => {
-      this.stopping = undefined;
-    });
-    return this.stopping;
+    return this.beginStop(wasServing ? this.context.config.instance.drain_delay_secs * 1000 : 0);
+  }
+
+  /**
+   * Ends all processes in the container at once, also hooks: for a stop that does not come to its end. Whoever waits
+   * for that stop still does.
+   */
+  async kill(): Promise<void> {
+    this.isKilled = true;
+    await this.container.stop({ kill: true });
   }
 
   /**
@@ -185,29 +284,31 @@ export class Instance {
     state: InstanceState;
     record: InstanceContainerRecord | undefined;
     startedAtMs: number | undefined;
+    isHealthy: boolean;
   }): Promise<void> {
     this.transition('RESUMING', ['BORN']);
-    if (saved.startedAtMs !== undefined) this.timestampsMs.set('STARTING', saved.startedAtMs);
+    if (saved.startedAtMs !== undefined) this.times.restoreStart(saved.startedAtMs);
     const isAdopted = await this.adopt(saved.record);
     if (saved.state === 'CRASHED') {
       this.wasCrashed = true;
       this.transition('CRASHED', ['RESUMING']);
       return;
     }
-    if (saved.state === 'STARTING' || !isAdopted || !this.process) {
-      this.exitDescription = saved.state === 'STARTING' ? 'failed to start' : 'unknown';
+    const wasStarting = saved.state === 'STARTING' || (saved.state === 'EVACUATING' && !saved.isHealthy);
+    if (saved.state !== 'STOPPING' && (wasStarting || !isAdopted || !this.process)) {
+      this.exitDescription = wasStarting ? 'failed to start' : 'unknown';
       this.transition('CRASHED', ['RESUMING']);
       return;
     }
     if (saved.state === 'STOPPING') {
       this.transition('STOPPING', ['RESUMING']);
-      this.stopping = this.runStop().finally(() => {
-        this.stopping = undefined;
-      });
-      return this.stopping;
+      // Its ten seconds are not the whole agent's.
+      this.beginStop(0).catch((error: unknown) => this.warn('instance.resume.stop-failed', error));
+      return;
     }
-    this.transition('RUNNING', ['RESUMING']);
-    this.link(this.process);
+    this.transition(saved.state === 'EVACUATING' ? 'EVACUATING' : 'RUNNING', ['RESUMING']);
+    this.serve();
+    this.link(this.process!);
   }
 
   /**
@@ -232,6 +333,21 @@ export class Instance {
     await this.context.ledger.release(this.reservationId);
   }
 
+  /** Samples the container, and tells of what it uses (docs/protocol/dea.md §14). Never rejects. */
+  async reportStats(): Promise<void> {
+    await this.collectStats();
+    const { cpu, memoryBytes, diskBytes, sampledAtMs } = this.stats;
+    if (!Number.isFinite(sampledAtMs)) return;
+    this.context.loggregator.emit({
+      kind: 'ContainerMetric',
+      applicationId: this.attributes.applicationId,
+      instanceIndex: this.attributes.instanceIndex,
+      cpuPercentage: cpu * 100,
+      memoryBytes,
+      diskBytes,
+    });
+  }
+
   /** Samples the container unless that was done just now. */
   collectStats(): Promise<void> {
     return this.container.collectStats();
@@ -241,60 +357,77 @@ export class Instance {
     const old = this.currentState;
     if (!from.includes(old)) throw new TransitionError(old, to);
     this.currentState = to;
-    this.timestampsMs.set(to, this.context.clock());
+    this.times.enter(to);
+    if (to === 'STARTING') this.times.markStarted();
+    if (to === 'RUNNING') this.isHealthy = true;
+    if (to === 'STOPPING' || to === 'CRASHED') this.monitor.stop();
     this.context.onTransition(this, old, to);
   }
 
+  /** The app answers, or did so for an earlier agent. */
+  private serve(): void {
+    if (!this.isHealthy) {
+      this.isHealthy = true;
+      this.context.onServing(this);
+    }
+    this.monitor.start();
+  }
+
   private async runStart(signal: AbortSignal): Promise<void> {
-    const { droplets, config } = this.context;
-    const { dropletSha1, dropletUri } = this.attributes;
-    if (dropletSha1 === null) throw new Error('sha cannot be nil');
-    // The directory is mounted into the container, which is made while the droplet may still be on its way.
-    const dropletDirectory = await droplets.prepareDirectory(dropletSha1);
-    const [droplet] = await bothOrFirstError(
-      droplets.acquire({ sha1: dropletSha1, url: dropletUri, signal }),
-      this.container.create(dropletDirectory, signal),
-    );
-    this.process = await this.startProcess(droplet.path, dropletSha1, signal);
+    const { droplets, knownDroplets, config } = this.context;
+    const { attributes, container, startedAt } = this;
+    const launched = await launch({
+      attributes,
+      container,
+      droplets,
+      knownDroplets,
+      beforeStartHook: config.hooks.before_start,
+      startedAt,
+      signal,
+    });
+    this.process = launched.process;
+    this.isUnpacking = launched.isUnpacking;
     this.context.onChange();
     this.link(this.process);
     const isHealthy = await this.container.waitUntilHealthy(signal);
     signal.throwIfAborted();
-    if (!isHealthy) throw new UserFacingError('failed to accept connections within health check timeout');
-    this.transition('RUNNING', ['STARTING']);
-    await this.collectStats();
-    await this.container.runHook(config.hooks.after_start, this.startedAt);
-  }
-
-  /** From the droplet to the app's process: two steps with a hook between them, or one for a droplet that is known. */
-  private async startProcess(droplet: string, sha1: string, signal: AbortSignal): Promise<ContainerProcess> {
-    const { knownDroplets, config } = this.context;
-    const known = knownDroplets.stagingInfo(sha1);
-    if (known !== undefined && config.hooks.before_start === undefined) {
-      this.isUnpacking = true;
-      return this.container.spawnApp(this.startedAt, { droplet, stagingInfo: known });
+    this.logger.info(isHealthy ? 'droplet.healthy' : 'droplet.unhealthy');
+    if (!isHealthy) {
+      this.context.appLog.instanceUnhealthy(this.attributes);
+      throw new UnhealthyError();
     }
-    await this.container.install(droplet);
-    signal.throwIfAborted();
-    const stagingInfo = await this.container.stagingInfo();
-    if (stagingInfo !== undefined) knownDroplets.remember(sha1, stagingInfo);
-    await this.container.runHook(config.hooks.before_start, this.startedAt);
-    signal.throwIfAborted();
-    return this.container.spawnApp(this.startedAt);
+    if (this.currentState !== 'EVACUATING') this.transition('RUNNING', ['STARTING']);
+    this.serve();
+    await this.reportStats();
+    await this.container.runHook(config.hooks.after_start, this.startedAt);
+    this.logger.info('instance.start.completed');
   }
 
   private failStart(error: unknown): void {
     // A stop or the process's own exit came first and has told its cause.
-    if (this.currentState !== 'STARTING' && this.currentState !== 'RUNNING') return;
+    if (!livingStates.includes(this.currentState)) return;
     this.logger.warn('instance.start.failed', errorData(error));
+    this.tellFailure(error);
     this.exitDescription = error instanceof UserFacingError ? error.message : 'failed to start';
-    this.transition('CRASHED', ['STARTING', 'RUNNING']);
+    this.transition('CRASHED', livingStates);
+  }
+
+  /** Users learn why their app does not start; that it did not listen was told already. */
+  private tellFailure(error: unknown): void {
+    if (error instanceof UnhealthyError) return;
+    this.context.appLog.instanceFailed(
+      this.attributes,
+      redactText(error instanceof Error ? error.message : String(error)),
+    );
   }
 
   /** Learns of the app's end, which is a crash unless a stop is under way (docs/protocol/dea.md §11.3). */
   private link(appProcess: ContainerProcess): void {
     appProcess.wait().then(
-      (exitStatus) => this.handleExit(exitStatus),
+      (exitStatus) => {
+        this.logger.info('droplet.warden.link.completed', { exit_status: exitStatus });
+        return this.handleExit(exitStatus);
+      },
       (error: unknown) => {
         this.logger.warn('droplet.warden.link.failed', errorData(error));
         return this.handleExit(-1, 'unknown');
@@ -305,19 +438,24 @@ export class Instance {
   private async handleExit(exitStatus: number, description?: string): Promise<void> {
     const events = description ? [] : await this.container.pastEvents();
     const hasEvents = events !== undefined && events.length > 0;
-    if (!hasEvents && this.isUnpacking && this.currentState === 'STARTING' && !(await this.container.hasBegunApp())) {
+    if (!hasEvents && this.isUnpacking && !this.isHealthy && !(await this.container.hasBegunApp())) {
       this.failStart(new Error(`the droplet could not be extracted: exit status ${exitStatus}`));
       return;
     }
-    if (!['STARTING', 'RUNNING', 'EVACUATING'].includes(this.currentState)) return;
+    this.crash(exitStatus, description ?? events?.[0] ?? (events ? 'app instance exited' : 'cannot be determined'));
+  }
+
+  /** The first cause wins; during a stop there is none. */
+  private crash(exitStatus: number, description: string): void {
+    if (!livingStates.includes(this.currentState)) return;
     this.exitStatus = exitStatus;
-    this.exitDescription = description ?? events?.[0] ?? (events ? 'app instance exited' : 'cannot be determined');
+    this.exitDescription = description;
     this.logger.warn('droplet.instance.crashed', {
       exit_status: exitStatus,
-      exit_description: this.exitDescription,
-      uptime: (this.context.clock() - (this.startedAtMs ?? this.context.clock())) / 1000,
+      exit_description: description,
+      uptime: this.uptimeMs / 1000,
     });
-    this.transition('CRASHED', ['STARTING', 'RUNNING', 'EVACUATING']);
+    this.transition('CRASHED', livingStates);
   }
 
   private async adopt(saved: InstanceContainerRecord | undefined): Promise<boolean> {
@@ -330,14 +468,33 @@ export class Instance {
     }
   }
 
-  private async runStop(): Promise<void> {
+  private beginStop(drainDelayMs: number): Promise<void> {
+    this.stopping = this.runStop(drainDelayMs).finally(() => {
+      this.stopping = undefined;
+    });
+    return this.stopping;
+  }
+
+  /** `drainDelayMs` lets requests come to their end that routers sent before they learnt of the stop. */
+  private async runStop(drainDelayMs: number): Promise<void> {
     const { hooks } = this.context.config;
+    this.logger.info('droplet.stopping');
     this.startAbort.abort();
-    await this.container.runHook(hooks.before_stop, this.startedAt);
+    if (drainDelayMs > 0) await delay(drainDelayMs);
+    await this.runStopHook(hooks.before_stop);
     await this.container.stop();
     await this.starting;
-    await this.container.runHook(hooks.after_stop, this.startedAt);
+    await this.runStopHook(hooks.after_stop);
     this.transition('STOPPED', ['STOPPING']);
+  }
+
+  private async runStopHook(path: string | undefined): Promise<void> {
+    if (this.isKilled) return;
+    try {
+      await this.container.runHook(path, this.startedAt);
+    } catch (error) {
+      if (!this.isKilled) throw error;
+    }
   }
 
   private get startedAt(): Date {
@@ -347,12 +504,4 @@ export class Instance {
   private warn(message: string, error: unknown): void {
     this.logger.warn(message, errorData(error));
   }
-}
-
-/** Lets both run to their end, so that nothing goes on behind a failure's back. @throws the first error */
-async function bothOrFirstError<A, B>(first: Promise<A>, second: Promise<B>): Promise<[A, B]> {
-  const [a, b] = await Promise.allSettled([first, second]);
-  if (a.status === 'rejected') throw a.reason;
-  if (b.status === 'rejected') throw b.reason;
-  return [a.value, b.value];
 }

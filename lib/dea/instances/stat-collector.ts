@@ -5,13 +5,13 @@ export interface InstanceStats {
   cpu: number;
   memoryBytes: number;
   diskBytes: number;
-  /** When the last sample was taken, milliseconds since 1970; 0 before the first. */
+  /** When the last sample was taken, milliseconds of the monotonic clock; -Infinity before the first. */
   sampledAtMs: number;
 }
 
 /** Turns successive samples of a container into what find responses report (docs/protocol/dea.md §14). */
 export class StatCollector {
-  private current: InstanceStats = { cpu: 0, memoryBytes: 0, diskBytes: 0, sampledAtMs: 0 };
+  private current: InstanceStats = { cpu: 0, memoryBytes: 0, diskBytes: 0, sampledAtMs: Number.NEGATIVE_INFINITY };
   private lastUsageNs: number | undefined;
 
   get stats(): InstanceStats {

@@ -13,6 +13,8 @@ export interface LocatorOptions {
   ledger: Ledger;
   instances: InstanceRegistry;
   isolation: ContainerEngine['isolation'];
+  /** Base of the HTTPS interface; null when there is none, so that Cloud Controllers use NATS. @default none */
+  url?(): string | null;
   logger: Logger;
 }
 
@@ -50,12 +52,12 @@ export class Locator {
   /** Publishes now what is free; silent once stopped. */
   advertise(): void {
     if (this.timer === undefined) return;
-    const { bus, config, instances, isolation, logger } = this.options;
+    const { bus, config, instances, isolation, url, logger } = this.options;
     logger.debug('dea_locator.advertise', { isolation });
     this.lastSentMs = performance.now();
     bus.publish(subjects.advertise, {
       ...this.offer(),
-      url: null,
+      url: url?.() ?? null,
       app_id_to_count: instances.countByApplication(),
       placement_properties: { zone: config.placement_properties.zone },
     });

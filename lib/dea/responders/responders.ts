@@ -1,7 +1,7 @@
 import type { Bus, BusMessage, Subscription } from '../../bus/bus.js';
 import type { Ledger } from '../../cell/ledger.js';
 import { errorData, type Logger } from '../../logging/logger.js';
-import type { DeaConfig, LegacyProtocol } from '../config.js';
+import type { DeaConfig } from '../config.js';
 import type { Heartbeat } from '../heartbeat.js';
 import type { InstanceManager } from '../instances/instance-manager.js';
 import type { InstanceRegistry } from '../instances/instance-registry.js';
@@ -9,7 +9,6 @@ import {
   findDropletSchema,
   instanceFilterSchema,
   parseMessage,
-  protocolVersion,
   stagingQueueGroup,
   stagingStopSchema,
   subjects,
@@ -17,9 +16,8 @@ import {
 } from '../messages.js';
 import type { StagingManager } from '../staging/staging-manager.js';
 import { type FindResponseContext, findResponse } from './find-droplet.js';
+import { LegacyResponders } from './legacy-responders.js';
 import type { Locator } from './locator.js';
-
-const mebibyte = 1024 * 1024;
 
 export interface ResponderOptions {
   bus: Bus;
@@ -31,6 +29,8 @@ export interface ResponderOptions {
   locator: Locator;
   heartbeat: Heartbeat;
   find: FindResponseContext;
+  /** Whether the agent takes new apps; it does not while it evacuates or shuts down. */
+  isAccepting(): boolean;
   /** All routes anew, and from then on in the interval that the router advises. */
   handleRouterStart(body: unknown): void;
   logger: Logger;
@@ -39,8 +39,13 @@ export interface ResponderOptions {
 /** Subscriptions of the agent: what each subject does (docs/protocol/dea.md §4, §22). */
 export class Responders {
   private subscriptions: Subscription[] = [];
+  private stagingQueue: Subscription | undefined;
+  private readonly legacy: LegacyResponders;
 
-  constructor(private readonly options: ResponderOptions) {}
+  constructor(private readonly options: ResponderOptions) {
+    const { agentId, localIp } = options.find;
+    this.legacy = new LegacyResponders({ ...options, agentId, localIp });
+  }
 
   start(): void {
     const { config, find, staging } = this.options;
@@ -58,33 +63,28 @@ export class Responders {
         staging.stopApplication(parseMessage(subjects.stagingStop, stagingStopSchema, data).app_id),
       );
     }
-    this.startLegacy();
+    if (config.staging.enabled && config.legacy_protocols.includes('staging')) {
+      this.stagingQueue = this.on(subjects.stagingQueue, (message) => staging.stage(message), stagingQueueGroup);
+    }
+    this.legacy.start();
   }
 
   /** Takes no more messages. Idempotent. */
   stop(): void {
     for (const subscription of this.subscriptions) subscription.unsubscribe();
     this.subscriptions = [];
+    this.legacy.stop();
   }
 
-  private on(subject: string, handler: (message: BusMessage) => void | Promise<void>, queue?: string): void {
-    this.subscriptions.push(this.options.bus.subscribe(subject, handler, queue === undefined ? {} : { queue }));
+  /** Leaves stagings of the queue group to other agents. Idempotent. */
+  leaveStagingQueue(): void {
+    this.stagingQueue?.unsubscribe();
   }
 
-  private onLegacy(protocol: LegacyProtocol, subject: string, handler: (message: BusMessage) => void): void {
-    if (this.options.config.legacy_protocols.includes(protocol)) this.on(subject, handler);
-  }
-
-  /** What peers before 2016 ask. */
-  private startLegacy(): void {
-    const { config, heartbeat, locator, staging } = this.options;
-    this.onLegacy('healthmanager.start', subjects.healthManagerStart, () => heartbeat.send());
-    this.onLegacy('dea.status', subjects.status, (message) => message.reply(this.status()));
-    this.onLegacy('dea.locate', subjects.locate, () => locator.advertise());
-    this.onLegacy('staging.locate', subjects.stagingLocate, () => locator.advertiseStaging());
-    if (config.staging.enabled && config.legacy_protocols.includes('staging')) {
-      this.on(subjects.stagingQueue, (message) => staging.stage(message), stagingQueueGroup);
-    }
+  private on(subject: string, handler: (message: BusMessage) => void | Promise<void>, queue?: string): Subscription {
+    const subscription = this.options.bus.subscribe(subject, handler, queue === undefined ? {} : { queue });
+    this.subscriptions.push(subscription);
+    return subscription;
   }
 
   private async startInstance({ data }: BusMessage): Promise<void> {
@@ -119,20 +119,6 @@ export class Responders {
     for (const instance of matching) {
       reply(findResponse(instance, { path, withStats: request.include_stats }, this.options.find));
     }
-  }
-
-  private status(): Record<string, unknown> {
-    const { ledger, find, instances } = this.options;
-    const usedBytes = instances.all().reduce((sum, { stats }) => sum + stats.memoryBytes, 0);
-    return {
-      id: find.agentId,
-      ip: find.localIp,
-      version: protocolVersion,
-      max_memory: ledger.capacity.memoryMb,
-      reserved_memory: ledger.reserved().memoryMb,
-      used_memory: Math.floor(usedBytes / mebibyte),
-      num_clients: null,
-    };
   }
 }
 

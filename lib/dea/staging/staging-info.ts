@@ -3,12 +3,14 @@ import { load as parseYaml } from 'js-yaml';
 import { z } from 'zod';
 
 const text = z.string().nullish().catch(null);
+/** A number as it is spelled; a nested value would be spelled out without end if it refers to itself. */
+const command = z.union([z.string(), z.number().transform(String), z.boolean().transform(String)]);
 
 const schema = z.object({
   buildpack_path: text,
   detected_buildpack: text,
   start_command: text,
-  effective_procfile: z.record(z.string(), z.coerce.string()).nullish().catch(null),
+  effective_procfile: z.record(z.string(), command).nullish().catch(null),
   staging_error: z.object({ type: z.string(), message: z.string() }).nullish().catch(null),
 });
 

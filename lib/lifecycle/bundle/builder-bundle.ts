@@ -1,9 +1,22 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { chmod, constants, copyFile, mkdir, readFile, realpath, rename, rm, stat, writeFile } from 'node:fs/promises';
+import {
+  chmod,
+  constants,
+  copyFile,
+  mkdir,
+  readdir,
+  readFile,
+  realpath,
+  rename,
+  rm,
+  stat,
+  writeFile,
+} from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build as bundleSources } from 'esbuild';
 import { runCommand } from '../../process/command.js';
+import { externalModules, packageDirectories } from './external-modules.js';
 import { parseLdd } from './shared-libraries.js';
 import { stub } from './stub.js';
 
@@ -25,7 +38,8 @@ interface BundlePlan {
 
 /**
  * Makes the self-contained builder: `run` (a shell script), Node.js with its loader and libraries, and the builder as
- * one file, so that it runs on a root file system that has none of these (docs/protocol/cc-bridge.md §12). The
+ * one file, so that it runs on a root file system that has none of these (docs/protocol/cc-bridge.md §12). What Node.js
+ * reads by absolute paths lies below `external`; `external.json` lists the directories that must be mounted there. The
  * directory appears when it is complete; nothing is done when it is what it should be.
  *
  * @returns whether it was made anew
@@ -51,8 +65,11 @@ async function planBundle(node: string): Promise<BundlePlan> {
   const files = new Map([['node', node]]);
   for (const [name, path] of libraries) files.set(`lib/${name}`, path);
   if (loader !== undefined) files.set(`lib/${basename(loader)}`, loader);
+  const modules = await externalModules([node, ...[...files.values()].filter((path) => /\/libnode\.so/.test(path))]);
+  for (const path of modules) files.set(`external${path}`, path);
   return {
     texts: new Map([
+      ['external.json', JSON.stringify(packageDirectories(modules))],
       ['run', stub(loader === undefined ? undefined : basename(loader))],
       ['builder.cjs', await bundleBuilder()],
     ]),
@@ -100,12 +117,16 @@ async function isComplete(directory: string, plan: BundlePlan, manifest: string)
 const manifestName = 'manifest.json';
 
 async function fill(directory: string, plan: BundlePlan, manifest: string): Promise<void> {
-  await mkdir(join(directory, 'lib'), { recursive: true });
-  // Read by the app's user in the container, whatever the file mode creation mask is here.
-  await Promise.all([directory, join(directory, 'lib')].map((path) => chmod(path, 0o755)));
-  for (const [name, path] of plan.files) await copy(path, join(directory, name));
+  for (const [name, path] of plan.files) {
+    await mkdir(dirname(join(directory, name)), { recursive: true });
+    await copy(path, join(directory, name));
+  }
   for (const [name, text] of plan.texts) await writeReadable(join(directory, name), text);
   await writeReadable(join(directory, manifestName), manifest);
+  // Read by the app's user in the container, whatever the file mode creation mask is here.
+  const entries = await readdir(directory, { recursive: true, withFileTypes: true });
+  const directories = entries.filter((entry) => entry.isDirectory()).map(({ path, name }) => join(path, name));
+  await Promise.all([directory, ...directories].map((path) => chmod(path, 0o755)));
 }
 
 async function writeReadable(path: string, text: string): Promise<void> {

@@ -53,7 +53,7 @@ export function startMessage(
 
 /** Where the stager finds and leaves things. */
 export interface StagingLinks {
-  package: string | null;
+  package: string;
   dropletUpload: string;
   /** Null when there is no cache yet. */
   cacheDownload: string | null;
@@ -100,7 +100,11 @@ function limitsOf(app: App): Limits {
   return { mem: app.memory, disk: app.disk_quota, fds: app.file_descriptors };
 }
 
-function vcapApplication(app: App, context: MessageContext): Record<string, unknown> {
+/** `VCAP_APPLICATION` as far as the Cloud Controller knows it; cells add what is of an instance. Pure. */
+export function vcapApplication(
+  app: App,
+  context: Pick<MessageContext, 'spaceName' | 'spaceGuid'>,
+): Record<string, unknown> {
   return {
     limits: limitsOf(app),
     application_id: app.guid,
@@ -114,6 +118,15 @@ function vcapApplication(app: App, context: MessageContext): Record<string, unkn
     uris: app.routes,
     users: null,
   };
+}
+
+/** `VCAP_SERVICES`: the app's services by their labels. Pure. */
+export function vcapServices(app: App): Record<string, ServiceMessage[]> {
+  const byLabel: Record<string, ServiceMessage[]> = {};
+  for (const service of app.services.map(serviceMessage)) {
+    byLabel[service.label] = [...(byLabel[service.label] ?? []), service];
+  }
+  return byLabel;
 }
 
 /** `NAME=value`; readers split at the first `=`, so values may hold more of them. */

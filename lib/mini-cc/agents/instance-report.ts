@@ -1,12 +1,17 @@
-import { type App, indexRange } from '../apps/app.js';
+import { type App, indexRange, isRunnable } from '../apps/app.js';
 import { ApiError } from '../errors.js';
-import type { FindDropletMessage, FoundInstance } from '../messages.js';
+import { type CrashEntry, crashesOf, flappingIndices, runningCount } from '../health/app-health.js';
+import type { HealthClient } from '../health/health-client.js';
+import type { AppState, FindDropletMessage, FoundInstance } from '../messages.js';
 import { stagingApiError } from '../staging/staging-reply.js';
 import type { AppEvent, EventStore } from '../store/event-store.js';
 import type { DeaClient } from './dea-client.js';
 
 export interface InstanceReportOptions {
   deas: DeaClient;
+  health: HealthClient;
+  /** Crashes that make an index a flapping one. */
+  flappingCrashCount: number;
   events: EventStore;
   /** Milliseconds since 1970. */
   now: () => number;
@@ -35,22 +40,30 @@ type Crash = Pick<InstanceEntry, 'since' | 'details' | 'exit_status'>;
 const indexPattern = /^\+?\d+$/;
 const instanceIdPattern = /^[0-9a-zA-Z]+$/;
 
-/** What agents and the record of crashes tell of an app's instances (docs/protocol/legacy-cc.md §4.3, §8). */
+/**
+ * What agents, the health manager and the record of crashes tell of an app's instances (docs/protocol/legacy-cc.md §4.3,
+ * §8).
+ */
 export class InstanceReport {
   constructor(private readonly options: InstanceReportOptions) {}
 
   /**
-   * Every index from 0 to the wished number, DOWN when no agent knows of it.
+   * Every index from 0 to the wished number, DOWN when nobody knows of it. Agents are not waited for to tell of an index
+   * that the health manager calls flapping.
    * @throws ApiError the staging's, NotStaged or InstancesError
    */
   async instances(app: App): Promise<Record<string, InstanceEntry>> {
     requireInstances(app);
-    const crashes = this.crashes(app);
-    const found = await this.find(app, { states: ['STARTING', 'RUNNING', 'CRASHED'] });
+    const crashes = this.lastCrashes(app);
+    const health = await this.healthOf(app);
+    const flapping = health ? flappingIndices(health, this.options.flappingCrashCount) : new Map<number, number>();
+    const found = await this.find(app, { states: ['STARTING', 'RUNNING', 'CRASHED'] }, (index) => !flapping.has(index));
     return this.perIndex(app, (index) => {
       const instance = found.get(index);
       const crash = crashes.get(index);
+      const flappingSince = flapping.get(index);
       if (instance && instance.state !== 'CRASHED') return entry(instance.state, instance.state_timestamp);
+      if (flappingSince !== undefined) return { ...crash, ...entry('FLAPPING', flappingSince) };
       if (instance) return { ...entry('CRASHED', instance.state_timestamp), ...crash };
       if (crash) return { ...entry('CRASHED', crash.since), ...crash };
       return entry('DOWN', this.nowSeconds());
@@ -70,11 +83,30 @@ export class InstanceReport {
     });
   }
 
-  /** How many indices run; undefined when that cannot be asked. */
-  async runningInstances(app: App): Promise<number | undefined> {
-    if (app.state !== 'STARTED' || app.package_state !== 'STAGED') return undefined;
-    const found = await this.find(app, { states: ['STARTING', 'RUNNING', 'CRASHED'] });
-    return [...found.values()].filter(({ state }) => state === 'RUNNING').length;
+  /**
+   * How many indices of each app run, by guid: as the health manager knows it, else as agents tell. Apps of which that
+   * cannot be said are not among them.
+   */
+  async runningInstances(apps: App[]): Promise<Map<string, number>> {
+    const runnable = apps.filter(isRunnable);
+    const states = await this.options.health.states(runnable);
+    const counts = await Promise.all(
+      runnable.map(async (app): Promise<[string, number]> => {
+        const state = states.get(app.guid);
+        const known = state && runningCount(state, app.instances);
+        return [app.guid, known ?? (await this.countByAgents(app))];
+      }),
+    );
+    return new Map(counts);
+  }
+
+  /** The crashed instances of the app's current version: as the health manager knows them, else as agents tell. */
+  async crashes(app: App): Promise<CrashEntry[]> {
+    const health = await this.healthOf(app);
+    if (health?.instance_heartbeats) return crashesOf(health);
+    const query: FindDropletMessage = { droplet: app.guid, version: app.version, states: ['CRASHED'] };
+    const found = await this.options.deas.findAll(query);
+    return found.map(({ instance, state_timestamp: since }) => ({ instance, since }));
   }
 
   /**
@@ -84,9 +116,8 @@ export class InstanceReport {
    * @throws ApiError FileError
    */
   async fileUrl(app: App, which: string, path: string | null): Promise<string> {
-    if (app.state === 'STOPPED') {
-      throw fileError(app, which, path, 'as the app is in stopped state');
-    }
+    if (app.state === 'STOPPED') throw fileError(app, which, path, 'as the app is in stopped state');
+    if (app.diego) throw fileError(app, which, path, 'as the app runs on Diego, which gives no access to files');
     const found = await this.options.deas.findInstance({ droplet: app.guid, path, ...this.filter(app, which, path) });
     if (!found?.file_uri_v2) throw fileError(app, which, path, 'as the instance is not found');
     return found.file_uri_v2;
@@ -102,16 +133,26 @@ export class InstanceReport {
     return { states: ['STARTING', 'RUNNING', 'CRASHED'], instance_ids: [which] };
   }
 
+  private async healthOf(app: App): Promise<AppState | undefined> {
+    return (await this.options.health.states([app])).get(app.guid);
+  }
+
+  private async countByAgents(app: App): Promise<number> {
+    const found = await this.find(app, { states: ['STARTING', 'RUNNING', 'CRASHED'] });
+    return [...found.values()].filter(({ state }) => state === 'RUNNING').length;
+  }
+
   private find(
     app: App,
     message: Omit<FindDropletMessage, 'droplet' | 'version'>,
+    isExpected: (index: number) => boolean = () => true,
   ): Promise<Map<number, FoundInstance>> {
     const query: FindDropletMessage = { droplet: app.guid, version: app.version, ...message };
-    return this.options.deas.findInstances(query, indexRange(0, app.instances));
+    return this.options.deas.findInstances(query, indexRange(0, app.instances).filter(isExpected));
   }
 
   /** The last crash of each index in the app's current version. */
-  private crashes(app: App): Map<number, Crash> {
+  private lastCrashes(app: App): Map<number, Crash> {
     const crashes = new Map<number, Crash>();
     for (const event of this.options.events.list(app.guid)) {
       const { index, version } = event.metadata;
@@ -151,7 +192,7 @@ function fileError(app: App, which: string, path: string | null, reason: string)
 }
 
 /** @throws ApiError when the app's instances cannot be asked for, as docs/protocol/legacy-cc.md §8 orders the cases */
-function requireInstances(app: App): void {
+export function requireInstances(app: App): void {
   if (app.package_state === 'FAILED') {
     throw stagingApiError(app.staging_failed_reason ?? 'StagingError', app.staging_failed_description);
   }

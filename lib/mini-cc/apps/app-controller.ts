@@ -3,12 +3,17 @@ import { errorData, type Logger } from '../../logging/logger.js';
 import type { DeaClient } from '../agents/dea-client.js';
 import type { Blobstore, PendingBlob } from '../blobs/blobstore.js';
 import { blobNames } from '../blobs/names.js';
+import type { DiegoRunner } from '../diego/runner.js';
 import { ApiError } from '../errors.js';
-import type { Stager } from '../staging/stager.js';
+import type { HandOvers } from '../migration/hand-overs.js';
+import type { StagingIngredients } from '../staging/ingredients.js';
+import type { Stagers } from '../staging/stagers.js';
 import type { AppStore } from '../store/app-store.js';
 import type { EventStore } from '../store/event-store.js';
+import type { HandOver } from '../store/hand-over-store.js';
 import { type App, type AppChange, indexRange, isRunnable } from './app.js';
-import { type AppAction, type AppPlan, planChange } from './app-plan.js';
+import type { AppActions } from './app-actions.js';
+import { type AppPlan, planChange } from './app-plan.js';
 
 /** Defaults and limits of apps; MB and seconds. */
 export interface AppRules {
@@ -18,14 +23,22 @@ export interface AppRules {
   maximumDisk: number;
   fileDescriptors: number;
   maximumHealthCheckTimeout: number;
+  /** Whether new apps are Diego's. */
+  defaultDiego: boolean;
+  /** Whether users may say who runs an app. */
+  canSelectBackend: boolean;
 }
 
 export interface AppControllerOptions {
   apps: AppStore;
   events: EventStore;
   blobs: Blobstore;
-  stager: Stager;
+  ingredients: StagingIngredients;
+  stagers: Stagers;
   deas: DeaClient;
+  diego: DiegoRunner;
+  actions: AppActions;
+  handOvers: HandOvers;
   rules: AppRules;
   logger: Logger;
 }
@@ -39,7 +52,7 @@ export interface AppUpdate {
 /** Droplets kept of each app. */
 const keptDroplets = 2;
 
-/** What users do with apps (docs/protocol/legacy-cc.md §11): store the change, then tell the agents. */
+/** What users do with apps (docs/protocol/legacy-cc.md §9, §11): store the change, then tell the agents or Diego. */
 export class AppController {
   constructor(private readonly options: AppControllerOptions) {}
 
@@ -48,7 +61,7 @@ export class AppController {
     const { apps, events, rules } = this.options;
     if (change.name === undefined) throw new ApiError('AppInvalid', 'name is missing');
     if (change.state === 'STARTED') throw new ApiError('AppPackageInvalid', 'bits have not been uploaded');
-    this.checkRules(change);
+    this.checkRules(change, rules.defaultDiego);
     const app = apps.insert({
       guid: randomUUID(),
       name: change.name,
@@ -65,7 +78,7 @@ export class AppController {
       env: change.env ?? {},
       routes: change.routes ?? [],
       services: change.services ?? [],
-      diego: false,
+      diego: change.diego ?? rules.defaultDiego,
       health_check_type: change.health_check_type ?? 'port',
       health_check_timeout: change.health_check_timeout ?? null,
       package_hash: null,
@@ -84,50 +97,91 @@ export class AppController {
 
   /** @throws ApiError of the change itself, or of what it leads to; then the change is rolled back */
   async update(guid: string, change: AppChange): Promise<AppUpdate> {
-    this.checkRules(change);
-    const before = this.options.apps.get(guid);
-    const plan = planChange(before, change, randomUUID());
-    // What can be known beforehand is refused before anything is stored.
-    if (plan.actions.some(({ kind }) => kind === 'stage')) this.options.stager.check(plan.after);
-    else if (startsWithoutPackage(before, plan.after)) {
-      throw new ApiError('AppPackageInvalid', 'bits have not been uploaded');
+    const { apps, events, handOvers, deas } = this.options;
+    const isHeld = await this.holdOnTheWay(guid, change);
+    // Nothing is waited for until the change is stored.
+    const { before, plan } = this.plan(guid, change, isHeld);
+    if (plan.handOver) handOvers.begin(before, plan.handOver);
+    const handOver = handOvers.find(guid);
+    apps.update(guid, plan.after);
+    if (plan.after.state === 'STOPPED') handOvers.end(guid);
+    events.add(guid, 'audit.app.update', auditedChange(change));
+    const update = await this.carryOut(guid, plan, handOver);
+    const { state, instances } = plan.after;
+    const isChanged = state !== before.state || instances !== before.instances;
+    if (isChanged && !plan.after.diego) deas.announceChange(guid);
+    return update;
+  }
+
+  /** Of an app that goes to Diego, before it is missed among those that health managers watch. @returns whether it is one */
+  private async holdOnTheWay(guid: string, { diego }: AppChange): Promise<boolean> {
+    const app = this.options.apps.get(guid);
+    const isOnTheWay = diego === true && !app.diego && app.state === 'STARTED';
+    if (isOnTheWay) await this.options.handOvers.hold(guid);
+    return isOnTheWay;
+  }
+
+  /** What can be known beforehand is refused before anything is stored. @throws ApiError */
+  private plan(guid: string, change: AppChange, isHeld: boolean): { before: App; plan: AppPlan } {
+    const { apps, ingredients, handOvers } = this.options;
+    try {
+      const before = apps.get(guid);
+      this.checkRules(change, before.diego);
+      const plan = planChange(before, change, randomUUID(), handOvers.find(guid) !== undefined);
+      if (plan.actions.some(({ kind }) => kind === 'stage')) ingredients.check(plan.after);
+      else if (startsWithoutPackage(before, plan.after)) {
+        throw new ApiError('AppPackageInvalid', 'bits have not been uploaded');
+      }
+      return { before, plan };
+    } catch (error) {
+      if (isHeld) handOvers.release(guid);
+      throw error;
     }
-    this.options.apps.update(guid, plan.after);
-    this.options.events.add(guid, 'audit.app.update', auditedChange(change));
-    return this.carryOut(guid, plan);
   }
 
   /** Stops the app and stages it again. @throws ApiError NotStaged while a staging is under way */
   async restage(guid: string): Promise<AppUpdate> {
-    const { apps } = this.options;
+    const { apps, ingredients } = this.options;
     const app = apps.get(guid);
     if (app.package_state === 'PENDING' && app.staging_task_id !== null) throw new ApiError('NotStaged');
-    this.options.stager.check(app);
-    this.options.deas.stop({ droplet: guid });
+    ingredients.check(app);
     const stopped = apps.update(guid, { state: 'STOPPED', package_state: 'PENDING', staging_task_id: null });
+    await this.stopEverywhere(app);
     if (stopped.instances === 0) return { app: stopped, stagingLogUrl: null };
     return this.update(guid, { state: 'STARTED' });
   }
 
   /** Stops the app and removes all that is kept of it. */
   async delete(guid: string): Promise<void> {
-    const { apps, blobs, stager, deas } = this.options;
+    const { apps, blobs, stagers, deas, logger } = this.options;
     const app = apps.get(guid);
+    const stopped = this.stopEverywhere(app).catch((error) =>
+      // Diego stops what it finds no more in the bulk data.
+      logger.warn('mini-cc.diego.not-told', { app: guid, ...errorData(error) }),
+    );
     apps.delete(guid);
-    deas.stop({ droplet: guid });
-    if (app.package_state === 'PENDING' && app.staging_task_id !== null) stager.cancel(guid);
+    if (!app.diego) deas.announceChange(guid);
+    if (app.package_state === 'PENDING' && app.staging_task_id !== null) {
+      stagers.of(app).cancel(guid, app.staging_task_id);
+    }
     await Promise.all([
+      stopped,
       blobs.delete(blobNames.package(guid)),
       blobs.delete(blobNames.droplets(guid)),
       blobs.delete(blobNames.buildpackCache(guid)),
     ]);
   }
 
-  /** Stops one instance; whoever watches over the app's health replaces it. @throws ApiError InstancesError */
-  stopInstance(guid: string, index: number): void {
-    const app = this.options.apps.get(guid);
+  /**
+   * Stops one instance; whoever watches over the app's health replaces it.
+   * @throws ApiError InstancesError; RunnerUnavailable, RunnerError of Diego
+   */
+  async stopInstance(guid: string, index: number): Promise<void> {
+    const { apps, deas, diego } = this.options;
+    const app = apps.get(guid);
     if (index >= app.instances) throw new ApiError('InstancesError', `there is no instance ${index}`);
-    this.options.deas.stop({ droplet: guid, version: app.version, indices: [index] });
+    if (app.diego) return diego.stopIndex(app, index);
+    deas.stop({ droplet: guid, version: app.version, indices: [index] });
   }
 
   /** Makes a received zip the app's package; the next start stages it. */
@@ -173,47 +227,46 @@ export class AppController {
   }
 
   /** The stager has done its part: starts the app's instances, without the first when the stager starts that. */
-  startStaged(app: App, startsFirst: boolean): void {
+  async startStaged(app: App, startsFirst: boolean): Promise<void> {
     if (!isRunnable(app)) return;
+    const { deas, diego } = this.options;
     const indices = indexRange(startsFirst ? 1 : 0, app.instances);
     try {
-      this.options.deas.startInstances(app, indices);
+      await (app.diego ? diego.desire(app) : deas.startInstances(app, indices));
     } catch (error) {
       // Nobody waits for an answer any more; the app's events tell.
       this.options.events.add(app.guid, 'app.start-failed', { description: (error as Error).message });
     }
   }
 
-  private async carryOut(guid: string, plan: AppPlan): Promise<AppUpdate> {
-    const { apps } = this.options;
+  /** Ends the hand-over that may be under way, and the instances of both sides. */
+  private async stopEverywhere(app: App): Promise<void> {
+    const { handOvers } = this.options;
+    const handOver = handOvers.find(app.guid);
+    handOvers.end(app.guid);
+    const { actions } = planChange(
+      { ...app, state: 'STARTED' },
+      { state: 'STOPPED' },
+      app.version,
+      handOver !== undefined,
+    );
+    for (const action of actions) {
+      if (action.kind !== 'cancel-staging') await this.options.actions.perform(app, action, handOver);
+    }
+  }
+
+  private async carryOut(guid: string, plan: AppPlan, handOver: HandOver | undefined): Promise<AppUpdate> {
+    const { apps, actions } = this.options;
     let stagingLogUrl: string | null = null;
     try {
-      for (const action of plan.actions) stagingLogUrl = (await this.perform(plan.after, action)) ?? stagingLogUrl;
+      for (const action of plan.actions) {
+        stagingLogUrl = (await actions.perform(plan.after, action, handOver)) ?? stagingLogUrl;
+      }
     } catch (error) {
       this.rollBack(guid, plan);
       throw error;
     }
     return { app: apps.get(guid), stagingLogUrl };
-  }
-
-  private async perform(app: App, action: AppAction): Promise<string | null> {
-    const { deas, stager } = this.options;
-    switch (action.kind) {
-      case 'stop':
-        deas.stop(action.message);
-        return null;
-      case 'cancel-staging':
-        stager.cancel(app.guid);
-        return null;
-      case 'update-routes':
-        deas.updateRoutes(app);
-        return null;
-      case 'start':
-        deas.startInstances(app, action.indices);
-        return null;
-      case 'stage':
-        return stager.stage(app);
-    }
   }
 
   /** Undoes a failed start, unless the app was changed meanwhile; what was started of it is stopped again. */
@@ -229,8 +282,9 @@ export class AppController {
     }
   }
 
-  private checkRules(change: AppChange): void {
-    const { maximumDisk, maximumHealthCheckTimeout } = this.options.rules;
+  private checkRules(change: AppChange, diego: boolean): void {
+    const { maximumDisk, maximumHealthCheckTimeout, canSelectBackend } = this.options.rules;
+    if (!canSelectBackend && (change.diego ?? diego) !== diego) throw new ApiError('BackendSelectionNotAuthorized');
     if ((change.disk_quota ?? 0) > maximumDisk) {
       throw new ApiError('AppInvalid', `too much disk requested (must be less than ${maximumDisk})`);
     }

@@ -1,5 +1,7 @@
 import { z } from 'zod';
 
+/** What runs an app: cells of the DEA kind, or Diego. */
+export type Backend = 'dea' | 'diego';
 export type AppState = 'STARTED' | 'STOPPED';
 export type PackageState = 'PENDING' | 'STAGED' | 'FAILED';
 
@@ -44,6 +46,7 @@ export interface App {
   /** `host.domain`, with the route's path if it has one. */
   routes: string[];
   services: ServiceBinding[];
+  /** Whether it is Diego that stages and runs the app. */
   diego: boolean;
   health_check_type: 'port' | 'none';
   health_check_timeout: number | null;
@@ -85,6 +88,7 @@ export const appChangeSchema = z
     env: z.record(z.string().regex(/^[A-Za-z_]\w*$/, 'must be a name of a variable'), z.unknown()),
     routes: z.array(z.string().regex(/^[a-z0-9*_]([a-z0-9._-]*[a-z0-9])?(\/\S*)?$/i, 'must be host.domain[/path]')),
     services: z.array(serviceBindingSchema),
+    diego: z.boolean(),
     health_check_type: z.enum(['port', 'none']),
     health_check_timeout: z.int().positive().nullable(),
   })
@@ -105,4 +109,9 @@ export function isRunnable(app: App): boolean {
 /** Indices from `first` up to, without, `end`. */
 export function indexRange(first: number, end: number): number[] {
   return Array.from({ length: Math.max(0, end - first) }, (_unused, offset) => first + offset);
+}
+
+/** What stages and runs the app. */
+export function backendOf({ diego }: Pick<App, 'diego'>): Backend {
+  return diego ? 'diego' : 'dea';
 }

@@ -42,7 +42,10 @@ export function buildpacksApi({ buildpacks, blobs, maximumBytes }: BuildpacksApi
     const pending = await receive(request, response);
     const key = buildpackKey({ ...before, sha1: pending.sha1 });
     await pending.commit(blobNames.buildpack(key));
-    const after = buildpacks.update(before.guid, { sha1: pending.sha1, filename: 'buildpack.zip' });
+    const after = buildpacks.update(before.guid, {
+      sha1: pending.sha1,
+      filename: request.file?.originalname ?? 'buildpack.zip',
+    });
     if (before.sha1 !== null && before.sha1 !== after.sha1)
       await blobs.delete(blobNames.buildpack(buildpackKey(before)));
     response.status(201).json(after);

@@ -1,10 +1,11 @@
 import { json, type Request, type Response, Router } from 'express';
 import type { z } from 'zod';
-import type { InstanceReport } from '../agents/instance-report.js';
 import { type App, type AppChange, appChangeSchema } from '../apps/app.js';
 import type { AppController } from '../apps/app-controller.js';
+import type { InstanceReports } from '../apps/instance-reports.js';
 import type { Blobstore, PendingBlob } from '../blobs/blobstore.js';
 import { ApiError } from '../errors.js';
+import type { HandOvers } from '../migration/hand-overs.js';
 import type { Cells } from '../placement/cells.js';
 import type { AppStore } from '../store/app-store.js';
 import type { EventStore } from '../store/event-store.js';
@@ -19,20 +20,21 @@ export interface ClientApiOptions {
   jobs: JobStore;
   cells: Cells;
   controller: AppController;
-  report: InstanceReport;
+  handOvers: HandOvers;
+  report: InstanceReports;
   maximumPackageBytes: number;
 }
 
 /** Users' requests about apps, behind the bearer token (docs/protocol/legacy-cc.md §8, §11, §12). */
 export function clientApi(options: ClientApiOptions): Router {
-  const { apps, events, jobs, cells, controller, report } = options;
+  const { apps, events, jobs, cells, controller, handOvers, report } = options;
   const router = Router();
   const body = json({ limit: '1mb' });
 
   router.get('/apps', async (request, response) => {
     const { name } = request.query;
     const chosen = apps.list().filter((app) => typeof name !== 'string' || app.name === name);
-    response.json({ total_results: chosen.length, resources: await Promise.all(chosen.map(describe)) });
+    response.json({ total_results: chosen.length, resources: await describe(chosen) });
   });
 
   router.post('/apps', body, (request, response) => {
@@ -40,7 +42,8 @@ export function clientApi(options: ClientApiOptions): Router {
   });
 
   router.get('/apps/:guid', async (request, response) => {
-    response.json(await describe(apps.get(request.params.guid)));
+    const [described] = await describe([apps.get(request.params.guid)]);
+    response.json(described);
   });
 
   router.put('/apps/:guid', body, async (request, response) => {
@@ -91,15 +94,26 @@ export function clientApi(options: ClientApiOptions): Router {
     response.json(await report.instances(apps.get(request.params.guid)));
   });
 
-  router.delete('/apps/:guid/instances/:index', (request, response) => {
+  router.delete('/apps/:guid/instances/:index', async (request, response) => {
     const index = Number(request.params.index);
     if (!Number.isInteger(index) || index < 0) throw new ApiError('BadQueryParameter', 'index');
-    controller.stopInstance(request.params.guid, index);
+    await controller.stopInstance(request.params.guid, index);
     response.status(204).end();
   });
 
   router.get('/apps/:guid/stats', async (request, response) => {
-    response.json(await report.stats(apps.get(request.params.guid)));
+    response.json(await report.stats(apps.get(request.params.guid), request.headers.authorization));
+  });
+
+  router.get('/apps/:guid/hand_over', async (request, response) => {
+    const app = apps.get(request.params.guid);
+    const instances = await handOvers.counts(app);
+    const { target = null, begun_at = null } = handOvers.find(app.guid) ?? {};
+    response.json({ diego: app.diego, target, begun_at, instances });
+  });
+
+  router.get('/apps/:guid/crashes', async (request, response) => {
+    response.json(await report.crashes(apps.get(request.params.guid)));
   });
 
   router.get('/apps/:guid/events', (request, response) => {
@@ -121,9 +135,13 @@ export function clientApi(options: ClientApiOptions): Router {
     response.json({ resources: cells.list() });
   });
 
-  /** The app, and how many of its instances run, -1 when that is not known (§8). */
-  async function describe(app: App): Promise<App & { running_instances: number }> {
-    return { ...app, running_instances: (await report.runningInstances(app)) ?? (app.state === 'STOPPED' ? 0 : -1) };
+  /** The apps, and how many of their instances run, -1 when that is not known (§8). */
+  async function describe(chosen: App[]): Promise<(App & { running_instances: number })[]> {
+    const running = await report.runningInstances(chosen);
+    return chosen.map((app) => ({
+      ...app,
+      running_instances: running.get(app.guid) ?? (app.state === 'STOPPED' ? 0 : -1),
+    }));
   }
 
   async function receivePackage(request: Request, response: Response): Promise<PendingBlob> {

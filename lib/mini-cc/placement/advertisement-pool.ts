@@ -26,6 +26,17 @@ export class AdvertisementPool<Advertisement extends StagerAdvertisement> {
     this.entries.delete(id);
   }
 
+  /** Lets an entry count as gone from now on, until its next advertisement. @returns whether there is one */
+  expire(id: string, now: number): boolean {
+    const entry = this.entries.get(id);
+    if (entry) entry.expiresAt = now;
+    return entry !== undefined;
+  }
+
+  ids(): string[] {
+    return [...this.entries.keys()];
+  }
+
   /** Whether any entry, expired or not, has the stack. */
   knowsStack(stack: string): boolean {
     return [...this.entries.values()].some(({ advertisement }) => advertisement.stacks.includes(stack));

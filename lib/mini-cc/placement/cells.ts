@@ -28,6 +28,9 @@ export interface CellsOptions {
   onNewStager(): void;
 }
 
+/** What placement looks at in an app; MB. */
+export type PlacedApp = Pick<App, 'guid' | 'name' | 'stack' | 'memory' | 'disk_quota'>;
+
 /**
  * The cells that advertise themselves, and the choice among them. What is sent to a cell is taken off its entry at
  * once, in both pools, so that many starts in a row spread before the next advertisement (§2.3).
@@ -60,7 +63,7 @@ export class Cells {
    * @returns the cell's id
    * @throws ApiError InsufficientRunningResourcesAvailable
    */
-  placeInstance(app: App): string {
+  placeInstance(app: PlacedApp): string {
     const { now, random } = this.options;
     const need = { memoryMb: app.memory, diskMb: app.disk_quota, stack: app.stack, appGuid: app.guid };
     const chosen = chooseDea(this.deas.prune(now()), need, random);
@@ -81,7 +84,7 @@ export class Cells {
    * @returns the stager's id
    * @throws ApiError StackNotFound, StagingError
    */
-  placeStaging(app: App): string {
+  placeStaging(app: PlacedApp): string {
     const { now, random, minimumStagingMemoryMb, minimumStagingDiskMb } = this.options;
     if (!this.stagers.knowsStack(app.stack)) {
       throw new ApiError('StackNotFound', `The requested app stack ${app.stack} is not available on this system.`);
@@ -92,6 +95,24 @@ export class Cells {
     if (!chosen) throw new ApiError('StagingError', 'no available stagers');
     this.takeMemory(chosen.id, memoryMb);
     return chosen.id;
+  }
+
+  /** Lets a cell, or all of them, count as silent for too long. @returns the ids of those that were known */
+  expire(id?: string): string[] {
+    const ids = id === undefined ? [...new Set([...this.deas.ids(), ...this.stagers.ids()])] : [id];
+    const now = this.options.now();
+    return ids.filter((each) => [this.deas.expire(each, now), this.stagers.expire(each, now)].includes(true));
+  }
+
+  /** Where the cell takes messages over HTTPS; undefined when it has told of nothing like that. */
+  addressOf(id: string): string | undefined {
+    return this.list().find((advertisement) => advertisement.id === id)?.url ?? undefined;
+  }
+
+  /** Nothing more is to be placed on the cell until it advertises itself again: it has said that it takes no more. */
+  withdraw(id: string): void {
+    this.deas.remove(id);
+    this.stagers.remove(id);
   }
 
   /** The living cells, as last advertised and adjusted since. */

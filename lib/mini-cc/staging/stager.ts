@@ -1,40 +1,35 @@
 import { randomBytes } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Bus } from '../../bus/bus.js';
 import { errorData, type Logger } from '../../logging/logger.js';
-import { type MessageContext, type StagingLinks, stagingMessage } from '../agents/app-messages.js';
+import { type MessageContext, stagingMessage } from '../agents/app-messages.js';
+import type { DeaHttp } from '../agents/dea-http.js';
 import type { App } from '../apps/app.js';
-import type { Blobstore } from '../blobs/blobstore.js';
-import { blobNames } from '../blobs/names.js';
 import { ApiError } from '../errors.js';
-import { type StagingReply, subjects } from '../messages.js';
+import { type StagingMessage, type StagingReply, stagingReplySchema, subjects } from '../messages.js';
 import type { Cells } from '../placement/cells.js';
 import type { AppStore } from '../store/app-store.js';
-import { type BuildpackStore, buildpackKey } from '../store/buildpack-store.js';
-import type { EventStore } from '../store/event-store.js';
-import type { Urls } from '../urls.js';
-import { readStagingReply, type StagingFailure, stagingApiError } from './staging-reply.js';
+import type { StagingIngredients } from './ingredients.js';
+import type { StagingOutcomes } from './outcomes.js';
+import type { AppStager } from './stagers.js';
+import { readStagingReply, stagingApiError } from './staging-reply.js';
 
 export interface StagerOptions {
   bus: Bus;
   cells: Cells;
   apps: AppStore;
-  buildpacks: BuildpackStore;
-  events: EventStore;
-  blobs: Blobstore;
-  urls: Urls;
+  ingredients: StagingIngredients;
+  outcomes: StagingOutcomes;
   context: MessageContext;
+  /** For stagers that take messages over HTTPS; without it all of them are spoken to on the bus. */
+  http: DeaHttp | undefined;
   /** For each of the two replies. */
   replyTimeoutMs: number;
-  /** Stagings that have not ended after so long are given up. */
-  expirationMs: number;
-  /** How often that is looked for. */
-  expirationCheckMs: number;
-  disableCustomBuildpacks: boolean;
   logger: Logger;
   /** Milliseconds since 1970. */
   now: () => number;
   /** The app is STAGED. `startsFirst` tells that the stager starts the first instance itself. */
-  onStaged(app: App, startsFirst: boolean): void;
+  onStaged(app: App, startsFirst: boolean): Promise<void>;
 }
 
 interface Conversation {
@@ -42,53 +37,45 @@ interface Conversation {
   done: Promise<void>;
 }
 
+/** So many stagers may refuse a staging before it is given up (docs/protocol/legacy-cc.md §10). */
+const stagingAttempts = 3;
+
 /**
- * Has apps staged by cells (docs/protocol/legacy-cc.md §5).
+ * Has apps staged by cells of the DEA kind (docs/protocol/legacy-cc.md §5, §10).
  *
  *            stage()               first reply good           second reply good
  *   PENDING ---------> PENDING + task id ---------> (same) --------------------> STAGED
  *                         |                           |
  *                         +--- error, no answer ------+--- error, no answer, expired ---> FAILED
  *
- * Only the replies to the app's current task id count. The conversation lives in this process: at a start, those that a
- * former process had are given up, because their replies are lost.
+ * Only the replies to the app's current task id count. A conversation on the bus lives in this process: at a start,
+ * those that a former process had are given up, because their replies are lost. A stager that was asked over HTTPS
+ * sends no first reply, and its second one comes as a request, also to the next process.
  */
-export class Stager {
+export class Stager implements AppStager {
   private readonly conversations = new Map<string, Conversation>();
-  private timer: NodeJS.Timeout | undefined;
 
   constructor(private readonly options: StagerOptions) {}
 
   start(): void {
-    for (const app of this.options.apps.listStaging()) {
+    for (const app of this.options.apps.listStaging().filter(({ diego }) => !diego)) {
+      if (this.options.http) {
+        this.awaitCompletion(app.guid, app.staging_task_id!);
+        continue;
+      }
       this.options.bus.publish(subjects.stagingStop, { app_id: app.guid });
-      this.fail(app.guid, 'StagingError', 'the Cloud Controller was restarted meanwhile; restage the app');
+      this.options.outcomes.fail(
+        app.guid,
+        'StagingError',
+        'the Cloud Controller was restarted meanwhile; restage the app',
+      );
     }
-    this.timer = setInterval(() => this.expire(), this.options.expirationCheckMs);
-    this.timer.unref();
   }
 
   async stop(): Promise<void> {
-    clearInterval(this.timer);
     const conversations = [...this.conversations.values()];
     for (const { abort } of conversations) abort.abort();
     await Promise.all(conversations.map(({ done }) => done));
-  }
-
-  /**
-   * Refuses an app that cannot be staged, before anything is changed for it.
-   * @throws ApiError AppPackageInvalid, NoBuildpacksFound, AppInvalid
-   */
-  check(app: App): void {
-    const { buildpacks, disableCustomBuildpacks } = this.options;
-    if (app.package_hash === null) throw new ApiError('AppPackageInvalid', 'bits have not been uploaded');
-    const usable = buildpacks.listUsable();
-    const isCustom = app.buildpack !== null && !usable.some(({ name }) => name === app.buildpack);
-    if (isCustom && disableCustomBuildpacks) throw new ApiError('AppInvalid', 'custom buildpacks are disabled');
-    if (isCustom && !isGitUrl(app.buildpack!)) {
-      throw new ApiError('AppInvalid', `buildpack ${app.buildpack} is not valid public url or a known buildpack name`);
-    }
-    if (!isCustom && usable.length === 0) throw new ApiError('NoBuildpacksFound');
   }
 
   /**
@@ -98,11 +85,11 @@ export class Stager {
    * @throws ApiError when no stager is found or the first reply tells of a failure
    */
   async stage(app: App): Promise<string | null> {
-    const { apps, bus, cells, now, logger } = this.options;
-    this.check(app);
-    const links = await this.links(app);
+    const { apps, bus, cells, http, ingredients, now, logger } = this.options;
+    ingredients.check(app);
+    const links = await ingredients.links(app);
     // From here to the request nothing is waited for: what is stored and what is sent belong together.
-    const stagerId = cells.placeStaging(app);
+    const first = cells.placeStaging(app);
     const taskId = randomBytes(16).toString('hex');
     const pending = apps.update(app.guid, {
       package_state: 'PENDING',
@@ -113,8 +100,35 @@ export class Stager {
     });
     this.conversations.get(app.guid)?.abort.abort();
     bus.publish(subjects.stagingStop, { app_id: app.guid });
-    logger.info('mini-cc.staging.start', { app: app.guid, task: taskId, stager: stagerId });
-    return this.converse(pending, taskId, stagerId, stagingMessage(pending, taskId, links, this.options.context));
+    const message = stagingMessage(pending, taskId, links, this.options.context);
+    for (let stagerId = first, attempt = 1; ; stagerId = this.placeAgain(pending), attempt += 1) {
+      logger.info('mini-cc.staging.start', { app: app.guid, task: taskId, stager: stagerId });
+      const url = http && cells.addressOf(stagerId);
+      if (!url) return this.converse(pending, taskId, stagerId, message);
+      const answer = await http.stage(url, { ...message, accepts_http: true });
+      if (apps.find(app.guid)?.staging_task_id !== taskId) throw new ApiError('StagingError', 'it was cancelled');
+      if (answer === 'not-found') return this.converse(pending, taskId, stagerId, message);
+      if (answer === 'accepted') {
+        this.awaitCompletion(app.guid, taskId);
+        return null;
+      }
+      if (answer === 'unavailable') cells.withdraw(stagerId);
+      if (answer === 'failed' || attempt === stagingAttempts) this.refuse(app.guid, `stager ${stagerId} takes nothing`);
+    }
+  }
+
+  /**
+   * Takes the second reply of a staging that was asked for over HTTPS.
+   * @throws ApiError AppNotFound; InvalidRequest when it is not that of the app's current staging
+   */
+  async takeCompletion(appGuid: string, completion: unknown): Promise<void> {
+    const app = this.options.apps.get(appGuid);
+    const taskId = stagingReplySchema.safeParse(completion).data?.task_id;
+    if (app.package_state !== 'PENDING' || app.staging_task_id === null || app.staging_task_id !== taskId) {
+      throw new ApiError('InvalidRequest', 'task_id is not that of the current staging');
+    }
+    this.conversations.get(appGuid)?.abort.abort();
+    await this.conclude(appGuid, taskId, completion);
   }
 
   /** Ends the app's staging, if there is one; its replies count no more. */
@@ -123,29 +137,36 @@ export class Stager {
     this.conversations.get(appGuid)?.abort.abort();
   }
 
-  /** The admin buildpacks as stagers get them. */
-  buildpackLinks(): StagingLinks['buildpacks'] {
-    const { buildpacks, urls } = this.options;
-    return buildpacks.listUsable().map((buildpack) => ({
-      name: buildpack.name,
-      key: buildpackKey(buildpack),
-      url: urls.buildpackDownload(buildpack.guid),
-    }));
+  /** A stager for a staging that the one before refused; without one it has failed. */
+  private placeAgain(app: App): string {
+    try {
+      return this.options.cells.placeStaging(app);
+    } catch (error) {
+      return this.refuse(app.guid, (error as Error).message);
+    }
   }
 
-  private async links(app: App): Promise<StagingLinks> {
-    const { blobs, urls } = this.options;
-    const hasCache = (await blobs.find(blobNames.buildpackCache(app.guid))) !== undefined;
-    return {
-      package: urls.package(app.guid),
-      dropletUpload: urls.dropletUpload(app.guid),
-      cacheDownload: hasCache ? urls.buildpackCacheDownload(app.guid) : null,
-      cacheUpload: urls.buildpackCacheUpload(app.guid),
-      buildpacks: this.buildpackLinks(),
-    };
+  private refuse(appGuid: string, description: string): never {
+    this.options.outcomes.fail(appGuid, 'StagingError', description);
+    throw new ApiError('StagingError', description);
   }
 
-  private async converse(app: App, taskId: string, stagerId: string, message: unknown): Promise<string | null> {
+  /** Gives a staging up whose completion does not come in time. */
+  private awaitCompletion(appGuid: string, taskId: string): void {
+    const abort = new AbortController();
+    const { signal } = abort;
+    const done = delay(this.options.replyTimeoutMs, undefined, { signal, ref: false })
+      .then(() => this.conclude(appGuid, taskId, undefined))
+      .catch(() => {}) // It came, or the process ends.
+      .finally(() => this.forget(appGuid, abort));
+    this.conversations.set(appGuid, { abort, done });
+  }
+
+  private forget(appGuid: string, abort: AbortController): void {
+    if (this.conversations.get(appGuid)?.abort === abort) this.conversations.delete(appGuid);
+  }
+
+  private async converse(app: App, taskId: string, stagerId: string, message: StagingMessage): Promise<string | null> {
     const { bus, replyTimeoutMs } = this.options;
     const abort = new AbortController();
     const stream = bus.requestStream(subjects.stagingStart(stagerId), message, {
@@ -159,9 +180,7 @@ export class Stager {
       .then(() => this.takeSecond(app.guid, taskId, replies, abort.signal))
       .catch(() => {}) // A failed first reply is told to the caller, below.
       .finally(close)
-      .finally(() => {
-        if (this.conversations.get(app.guid)?.abort === abort) this.conversations.delete(app.guid);
-      });
+      .finally(() => this.forget(app.guid, abort));
     this.conversations.set(app.guid, { abort, done });
     return firstReply;
   }
@@ -186,7 +205,7 @@ export class Stager {
           'staging had already been marked as failed, this could mean that staging took too long',
         );
       case 'failed':
-        this.fail(appGuid, verdict.reason, verdict.description);
+        this.options.outcomes.fail(appGuid, verdict.reason, verdict.description);
         throw stagingApiError(verdict.reason, verdict.description);
     }
   }
@@ -197,55 +216,31 @@ export class Stager {
     replies: AsyncIterator<unknown>,
     signal: AbortSignal,
   ): Promise<void> {
+    const { value } = await replies.next();
+    // A process that ends tells nothing of the staging: its next start does.
+    if (!signal.aborted) await this.conclude(appGuid, taskId, value);
+  }
+
+  /** Reads a second reply, undefined when none came in time. Never rejects. */
+  private async conclude(appGuid: string, taskId: string, value: unknown): Promise<void> {
     const { apps, logger } = this.options;
     try {
-      const { value } = await replies.next();
-      // A process that ends tells nothing of the staging: its next start does.
-      if (signal.aborted) return;
       const verdict = readStagingReply(apps.find(appGuid), taskId, value);
-      if (verdict.kind === 'good') this.complete(appGuid, verdict.reply);
-      else if (verdict.kind === 'failed') this.fail(appGuid, verdict.reason, verdict.description);
+      if (verdict.kind === 'good') await this.complete(appGuid, verdict.reply);
+      else if (verdict.kind === 'failed') this.options.outcomes.fail(appGuid, verdict.reason, verdict.description);
       else logger.info('mini-cc.staging.reply-ignored', { app: appGuid, task: taskId, reason: verdict.kind });
     } catch (error) {
       logger.error('mini-cc.staging.completion-failed', { app: appGuid, task: taskId, ...errorData(error) });
     }
   }
 
-  private complete(appGuid: string, reply: StagingReply): void {
-    const { apps, buildpacks, logger, onStaged } = this.options;
-    const byKey = buildpacks.list().find((buildpack) => buildpackKey(buildpack) === reply.buildpack_key);
-    const staged = apps.update(appGuid, {
-      package_state: 'STAGED',
-      package_pending_since: null,
-      detected_buildpack: reply.detected_buildpack ?? byKey?.name ?? null,
-      detected_start_command: reply.detected_start_command ?? null,
+  private async complete(appGuid: string, reply: StagingReply): Promise<void> {
+    const staged = this.options.outcomes.succeed(appGuid, {
+      buildpackKey: reply.buildpack_key,
+      detectedBuildpack: reply.detected_buildpack,
+      startCommand: reply.detected_start_command,
+      executionMetadata: null,
     });
-    logger.info('mini-cc.staging.finished', { app: appGuid, task: staged.staging_task_id });
-    onStaged(staged, Boolean(reply.droplet_sha1));
+    await this.options.onStaged(staged, Boolean(reply.droplet_sha1));
   }
-
-  private fail(appGuid: string, reason: StagingFailure, description: string): void {
-    const { apps, events, logger } = this.options;
-    apps.update(appGuid, {
-      package_state: 'FAILED',
-      package_pending_since: null,
-      staging_failed_reason: reason,
-      staging_failed_description: description,
-    });
-    events.add(appGuid, 'app.staging-failed', { reason, description });
-    logger.warn('mini-cc.staging.failed', { app: appGuid, reason, description });
-  }
-
-  private expire(): void {
-    const { apps, now, expirationMs } = this.options;
-    for (const app of apps.listStaging()) {
-      if (app.package_pending_since === null || Date.parse(app.package_pending_since) + expirationMs > now()) continue;
-      this.fail(app.guid, 'StagingTimeExpired', 'the staging did not end in time');
-      this.cancel(app.guid);
-    }
-  }
-}
-
-function isGitUrl(text: string): boolean {
-  return /^(https?|git|ssh|file):\/\/\S+$/.test(text) || /^[\w.-]+@[\w.-]+:\S+$/.test(text);
 }

@@ -49,13 +49,18 @@ export function stagingApiError(reason: string, description: string | null): Api
   return new ApiError(name, description ?? 'staging failed');
 }
 
-function stagingFailure(type: string): StagingFailure {
+/** The reason as apps may have it. */
+export function stagingFailure(type: string): StagingFailure {
   return stagingFailures.find((failure) => failure === type) ?? 'StagingError';
 }
 
 function failed(reason: StagingFailure, description: string): ReplyVerdict {
-  // Download URLs have credentials in them, and stagers quote URLs in their errors.
-  return { kind: 'failed', reason, description: description.replaceAll(/(\w:\/\/)[^/@\s]*@/g, '$1') };
+  return { kind: 'failed', reason, description: withoutUserinfo(description) };
+}
+
+/** A stager's text for users: download URLs have credentials in them, and stagers quote URLs in their errors. */
+export function withoutUserinfo(text: string): string {
+  return text.replaceAll(/(\w:\/\/)[^/@\s]*@/g, '$1');
 }
 
 function failureText(error: string, taskLog?: string): string {

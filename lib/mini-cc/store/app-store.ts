@@ -42,6 +42,15 @@ type Row = Omit<App, 'env' | 'routes' | 'services' | 'diego'> & {
   diego: number;
 };
 
+/**
+ * Apps that Diego is to run. One that is on its way back to cells stays among them, in the version that Diego has of it,
+ * until the cells run it (docs/protocol/legacy-cc.md §9.6).
+ */
+const diegoApps = `SELECT apps.*, coalesce(hand_overs.version, apps.version) AS version FROM apps
+  LEFT JOIN hand_overs ON hand_overs.app_guid = apps.guid AND hand_overs.target = 'dea' AND apps.diego = 0
+  WHERE state = 'STARTED' AND droplet_hash IS NOT NULL
+    AND (diego = 1 AND package_state = 'STAGED' OR hand_overs.version IS NOT NULL)`;
+
 /** Apps in the database; every write is durable when it returns. */
 export class AppStore {
   constructor(
@@ -82,6 +91,38 @@ export class AppStore {
     return this.database.prepare<[], Row>('SELECT * FROM apps ORDER BY id').all().map(fromRow);
   }
 
+  /** Apps that cells run, in the order they were made: up to `limit` of those whose sequence number is larger. */
+  listForCells(afterId: number, limit: number): App[] {
+    const query = 'SELECT * FROM apps WHERE id > ? AND diego = 0 ORDER BY id LIMIT ?';
+    return this.database.prepare<[number, number], Row>(query).all(afterId, limit).map(fromRow);
+  }
+
+  /** Apps that Diego runs, in the order they were made: up to `limit` of those whose sequence number is larger. */
+  listForDiego(afterId: number, limit: number): App[] {
+    const query = `${diegoApps} AND id > ? ORDER BY id LIMIT ?`;
+    return this.database.prepare<[number, number], Row>(query).all(afterId, limit).map(fromRow);
+  }
+
+  /** The app if Diego is to run it, in the version that Diego has of it. */
+  findForDiego(guid: string): App | undefined {
+    const row = this.database.prepare<[string], Row>(`${diegoApps} AND guid = ?`).get(guid);
+    return row && fromRow(row);
+  }
+
+  /** Apps with a service that wants their logs: up to `limit` of those whose sequence number is larger. */
+  listDrained(afterId: number, limit: number): App[] {
+    const query = `SELECT * FROM apps WHERE id > ? AND EXISTS (
+        SELECT 1 FROM json_each(services) WHERE json_extract(value, '$.syslog_drain_url') <> ''
+      ) ORDER BY id LIMIT ?`;
+    return this.database.prepare<[number, number], Row>(query).all(afterId, limit).map(fromRow);
+  }
+
+  /** How many apps are in the state. */
+  count(state: App['state']): number {
+    const query = 'SELECT count(*) AS count FROM apps WHERE state = ?';
+    return this.database.prepare<[string], { count: number }>(query).get(state)!.count;
+  }
+
   /** Apps whose staging is under way. */
   listStaging(): App[] {
     const query = `SELECT * FROM apps WHERE package_state = 'PENDING' AND staging_task_id IS NOT NULL ORDER BY id`;
@@ -90,7 +131,8 @@ export class AppStore {
 
   /** @throws ApiError AppNotFound, AppNameTaken */
   update(guid: string, change: Partial<Omit<App, 'id' | 'guid' | 'created_at' | 'updated_at'>>): App {
-    const row = toRow({ ...this.get(guid), ...change, updated_at: this.timestamp() });
+    const before = this.get(guid);
+    const row = toRow({ ...before, ...change, updated_at: this.timestamp(before.updated_at) });
     const assignments = columns.map((column) => `${column} = @${column}`).join(', ');
     refuseTakenName(row.name, () =>
       this.database.prepare(`UPDATE apps SET ${assignments} WHERE guid = @guid`).run(row),
@@ -100,7 +142,7 @@ export class AppStore {
 
   delete(guid: string): void {
     this.database.transaction(() => {
-      for (const table of ['droplets', 'events']) {
+      for (const table of ['droplets', 'events', 'hand_overs', 'tasks']) {
         this.database.prepare(`DELETE FROM ${table} WHERE app_guid = ?`).run(guid);
       }
       this.database.prepare('DELETE FROM apps WHERE guid = ?').run(guid);
@@ -126,8 +168,10 @@ export class AppStore {
     })();
   }
 
-  private timestamp(): string {
-    return new Date(this.now()).toISOString();
+  /** Later than the one before: Diego knows a changed app by it. */
+  private timestamp(before?: string): string {
+    const earliest = before === undefined ? 0 : Date.parse(before) + 1;
+    return new Date(Math.max(this.now(), earliest)).toISOString();
   }
 }
 

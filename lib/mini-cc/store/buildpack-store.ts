@@ -50,31 +50,46 @@ export class BuildpackStore {
     return fromRow(row);
   }
 
-  /** Adds a buildpack at the end of the order, or at `position`. @throws ApiError InvalidRequest for a taken name */
+  /** Adds a buildpack at the end of the order, or at `position`, which moves those behind it. @throws ApiError InvalidRequest for a taken name */
   insert(name: string, position?: number): Buildpack {
     if (this.findByName(name)) throw new ApiError('InvalidRequest', `the buildpack name is taken: ${name}`);
     const guid = randomUUID();
     const time = new Date(this.now()).toISOString();
-    this.database
-      .prepare(
-        `INSERT INTO buildpacks (guid, name, position, enabled, created_at, updated_at)
-         VALUES (?, ?, coalesce(?, (SELECT coalesce(max(position), 0) + 1 FROM buildpacks)), 1, ?, ?)`,
-      )
-      .run(guid, name, position ?? null, time, time);
+    this.database.transaction(() => {
+      const last = this.list().length + 1;
+      this.database
+        .prepare(
+          'INSERT INTO buildpacks (guid, name, position, enabled, created_at, updated_at) VALUES (?, ?, ?, 1, ?, ?)',
+        )
+        .run(guid, name, last, time, time);
+      this.place(guid, position ?? last);
+    })();
     return this.get(guid);
   }
 
-  /** @throws ApiError ResourceNotFound */
+  /** A position beyond the end is the end. @throws ApiError ResourceNotFound */
   update(guid: string, change: Partial<Pick<Buildpack, 'position' | 'enabled' | 'sha1' | 'filename'>>): Buildpack {
-    const { position, enabled, sha1, filename } = { ...this.get(guid), ...change };
-    this.database
-      .prepare('UPDATE buildpacks SET position = ?, enabled = ?, sha1 = ?, filename = ?, updated_at = ? WHERE guid = ?')
-      .run(position, enabled ? 1 : 0, sha1, filename, new Date(this.now()).toISOString(), guid);
+    const { enabled, sha1, filename } = { ...this.get(guid), ...change };
+    this.database.transaction(() => {
+      this.database
+        .prepare('UPDATE buildpacks SET enabled = ?, sha1 = ?, filename = ?, updated_at = ? WHERE guid = ?')
+        .run(enabled ? 1 : 0, sha1, filename, new Date(this.now()).toISOString(), guid);
+      if (change.position !== undefined) this.place(guid, change.position);
+    })();
     return this.get(guid);
   }
 
   delete(guid: string): void {
     this.database.prepare('DELETE FROM buildpacks WHERE guid = ?').run(guid);
+  }
+
+  /** Moves a buildpack to its place and numbers all anew. */
+  private place(guid: string, position: number): void {
+    const order = this.list().map((buildpack) => buildpack.guid);
+    const others = order.filter((other) => other !== guid);
+    others.splice(position - 1, 0, guid);
+    const number = this.database.prepare('UPDATE buildpacks SET position = ? WHERE guid = ?');
+    for (const [index, each] of others.entries()) number.run(index + 1, each);
   }
 }
 

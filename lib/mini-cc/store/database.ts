@@ -72,6 +72,28 @@ const migrations = [
      error TEXT,
      created_at TEXT NOT NULL
    );`,
+  `CREATE TABLE hand_overs (
+     app_guid TEXT PRIMARY KEY,
+     target TEXT NOT NULL CHECK (target IN ('dea', 'diego')),
+     version TEXT NOT NULL,
+     begun_at TEXT NOT NULL
+   );`,
+  `CREATE TABLE tasks (
+     id INTEGER PRIMARY KEY AUTOINCREMENT,
+     guid TEXT NOT NULL UNIQUE,
+     app_guid TEXT NOT NULL,
+     sequence_id INTEGER NOT NULL,
+     name TEXT NOT NULL,
+     command TEXT NOT NULL,
+     state TEXT NOT NULL CHECK (state IN ('PENDING', 'RUNNING', 'CANCELING', 'SUCCEEDED', 'FAILED')),
+     memory_in_mb INTEGER NOT NULL,
+     disk_in_mb INTEGER NOT NULL,
+     environment_variables TEXT NOT NULL,
+     failure_reason TEXT,
+     created_at TEXT NOT NULL,
+     updated_at TEXT NOT NULL
+   );
+   CREATE INDEX tasks_by_app ON tasks (app_guid);`,
 ];
 
 /**

@@ -18,23 +18,28 @@ const keptPerApp = 200;
 
 /** Events in the database. */
 export class EventStore {
+  /** @param onAdded hears of each event when it is kept */
   constructor(
     private readonly database: MiniCcDatabase,
     private readonly now: () => number,
+    private readonly onAdded: (event: AppEvent) => void = () => {},
   ) {}
 
   add(appGuid: string, type: string, metadata: Record<string, unknown> = {}): void {
-    this.database.transaction(() => {
-      this.database
+    const timestamp = new Date(this.now()).toISOString();
+    const id = this.database.transaction(() => {
+      const { lastInsertRowid } = this.database
         .prepare('INSERT INTO events (app_guid, type, timestamp, metadata) VALUES (?, ?, ?, ?)')
-        .run(appGuid, type, new Date(this.now()).toISOString(), JSON.stringify(metadata));
+        .run(appGuid, type, timestamp, JSON.stringify(metadata));
       this.database
         .prepare(
           `DELETE FROM events WHERE app_guid = ? AND id <=
              (SELECT id FROM events WHERE app_guid = ? ORDER BY id DESC LIMIT 1 OFFSET ?)`,
         )
         .run(appGuid, appGuid, keptPerApp);
+      return Number(lastInsertRowid);
     })();
+    this.onAdded({ id, app_guid: appGuid, type, timestamp, metadata });
   }
 
   /** Newest first. */

@@ -41,7 +41,9 @@ export class JobStore {
   /** Marks what a former process left unfinished as failed. */
   start(): void {
     const { database } = this.options;
-    const error = JSON.stringify(new ApiError('UnableToPerform', 'The job was cut off by a restart and'));
+    const error = JSON.stringify(
+      new ApiError('UnableToPerform', 'The job was cut off by a restart and could not be completed'),
+    );
     database.prepare(`UPDATE jobs SET status = 'failed', error = ? WHERE status IN ('queued', 'running')`).run(error);
   }
 

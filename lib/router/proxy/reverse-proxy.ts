@@ -1,9 +1,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type Duplex, pipeline, type Writable } from 'node:stream';
+import { isSameSecret } from '../../http/secret.js';
 import { errorData, type Logger } from '../../logging/logger.js';
 import type { AccessLog } from '../access-log.js';
 import { addressOf } from '../pool.js';
-import { isSameSecret } from '../secret.js';
 import { chooseDestination, type Destination, type DestinationOptions } from './destination.js';
 import type { Answer } from './exchange.js';
 import { ClientGoneError, DeadlineError, RouterFailure, refusals } from './failures.js';

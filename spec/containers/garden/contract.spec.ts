@@ -3,6 +3,7 @@ import { createGardenEngine } from '../../../lib/containers/garden/client/garden
 import { silentLogger } from '../../../lib/logging/logger.js';
 import { startGarden } from '../../support/garden.js';
 import { stackRootfs } from '../../support/stack.js';
+import { gardenTransports } from '../../support/variants.js';
 import { describeEngineContract, type EngineSubject } from '../engine-contract.js';
 
 /** The engine of a Garden server, as a client has it. */
@@ -32,7 +33,7 @@ async function startRemoteEngine(kind: 'unix' | 'tcp'): Promise<EngineSubject> {
   };
 }
 
-for (const kind of ['unix', 'tcp'] as const) {
+for (const kind of gardenTransports) {
   describeEngineContract(`a Garden server over ${kind === 'unix' ? 'its socket' : 'TCP'}`, {
     makeSubject: () => startRemoteEngine(kind),
     isIsolated: true,

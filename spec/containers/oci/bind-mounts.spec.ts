@@ -5,9 +5,10 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import type { BindMount } from '../../../lib/containers/engine.js';
 import { type OciSubject, startOciEngine } from '../../support/oci.js';
+import { runtimes } from '../../support/variants.js';
 import { runToEnd, script } from '../engine-contract.js';
 
-for (const runtime of ['crun', 'runc'] as const) {
+for (const runtime of runtimes) {
   describe(`bind mounts of containers made with ${runtime}`, function () {
     this.timeout(60_000);
     let subject: OciSubject;

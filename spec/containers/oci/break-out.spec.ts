@@ -16,9 +16,10 @@ import { expect } from 'chai';
 import { pack } from 'tar-stream';
 import type { Container, ContainerSpec } from '../../../lib/containers/engine.js';
 import { type OciSubject, startOciEngine } from '../../support/oci.js';
+import { runtimes } from '../../support/variants.js';
 import { runToEnd, script } from '../engine-contract.js';
 
-for (const runtime of ['crun', 'runc'] as const) {
+for (const runtime of runtimes) {
   describe(`attempts to break out of a container made with ${runtime}`, function () {
     this.timeout(60_000);
     let subject: OciSubject;

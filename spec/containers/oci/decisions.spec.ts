@@ -1,5 +1,6 @@
 import { expect } from 'chai';
-import { UnknownUserError } from '../../../lib/containers/errors.js';
+import { InvalidSpecError, UnknownUserError } from '../../../lib/containers/errors.js';
+import { checkContainerSpec } from '../../../lib/containers/oci/container-spec.js';
 import type { ContainerState } from '../../../lib/containers/oci/container-state.js';
 import { GraceTimer } from '../../../lib/containers/oci/grace-timer.js';
 import { judge } from '../../../lib/containers/oci/recovery.js';
@@ -9,7 +10,7 @@ import { parseHardLimits, raisedLimits } from '../../../lib/containers/oci/runti
 import { forProcess } from '../../../lib/containers/oci/runtime/runtime-command.js';
 import { runStages, type Step } from '../../../lib/containers/oci/steps.js';
 import { ProcessLogParser } from '../../../lib/containers/oci/supervisor/process-log.js';
-import { describeProcess } from '../../../lib/containers/oci/supervisor/process-spec.js';
+import { checkProcessSpec, describeProcess } from '../../../lib/containers/oci/supervisor/process-spec.js';
 import { engineTag } from '../../../lib/containers/oci/tag.js';
 import { Turnstile } from '../../../lib/containers/oci/turnstile.js';
 import { resolveAccount } from '../../../lib/containers/oci/users/accounts.js';
@@ -41,6 +42,26 @@ describe('accounts of a container', () => {
     const broken = `::::\nbad\nevil:x:zero:0::/:\n\n${passwd}`;
     expect(resolveAccount('vcap', broken, ':::\nx').uid).to.equal(2000);
     expect(() => resolveAccount('evil', broken, '')).to.throw(UnknownUserError);
+  });
+});
+
+describe('names that the kernel has in control groups', () => {
+  const names = ['tasks', 'cgroup.procs', 'memory.limit_in_bytes', 'pids.max', 'release_agent'];
+
+  it('are no handles, and no ids of processes with an image of their own', () => {
+    for (const name of names) {
+      const reason = `${JSON.stringify(name)} is a name of the kernel's control groups`;
+      expect(() => checkContainerSpec({ handle: name, rootfs: '/' })).to.throw(InvalidSpecError, `handle: ${reason}`);
+      const image = 'oci:///image';
+      expect(() => checkProcessSpec({ id: name, path: 'x', image })).to.throw(InvalidSpecError, `id: ${reason}`);
+      expect(() => checkProcessSpec({ id: name, path: 'x' })).to.not.throw();
+    }
+  });
+
+  it('are not those that only look like them', () => {
+    for (const handle of ['task', 'memory', 'cpu1.max', 'app.memory.max', 'staging-cgroup.procs']) {
+      expect(() => checkContainerSpec({ handle, rootfs: '/' })).to.not.throw();
+    }
   });
 });
 

@@ -1,8 +1,11 @@
-import { mkdir, mkdtemp, readdir, rm, symlink } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { checkHost, type HostFinding, isUsable } from '../../../lib/containers/oci/host-check.js';
+import { checkHost, isUsable } from '../../../lib/containers/oci/host-check.js';
+import { checkControlGroups } from '../../../lib/containers/oci/host-features.js';
+import type { HostFinding } from '../../../lib/containers/oci/host-finding.js';
+import { runCommand } from '../../../lib/process/command.js';
 import { makeOciSettings } from '../../support/oci.js';
 
 describe('the check of a host', function () {
@@ -22,6 +25,16 @@ describe('the check of a host', function () {
         expect(finding!.detail).to.match(/^create \d+ ms, run \d+ ms, destroy \d+ ms$/);
       }
       expect(findings.find(({ subject }) => subject === 'program conmon')).to.include({ state: 'ok' });
+      for (const [subject, detail] of [
+        ['control groups', /^version [12].*: .*\bmemory\b/],
+        ['disk quota', /^(xfs-prj|ext4-prj|loop-image), \d+ ms a volume/],
+        ['user namespaces', /^made in \d+ ms$/],
+        ['bandwidth limits', /^tbf, \d+ ms a link$/],
+      ] as const) {
+        const finding = findings.find((found) => found.subject === subject);
+        expect(finding, subject).to.include({ state: 'ok' });
+        expect(finding!.detail).to.match(detail);
+      }
       expect(await readdir(join(directory, 'real'))).to.deep.equal([]);
     } finally {
       await rm(directory, { recursive: true });
@@ -39,6 +52,56 @@ describe('the check of a host', function () {
     } finally {
       await rm(directory, { recursive: true });
     }
+  });
+
+  it('tells why a quota driver that is demanded cannot be used, and what would help', async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'host-check-'));
+    try {
+      await mkdir(join(directory, 'tmpfs'));
+      await runCommand('mount', ['-t', 'tmpfs', 'tmpfs', join(directory, 'tmpfs')]);
+      const settings = await makeOciSettings();
+      const depotDirectory = join(directory, 'tmpfs/depot');
+      const findings = await checkHost({ ...settings, depotDirectory, diskQuotaDriver: 'xfs-prj' });
+      const finding = findings.find(({ subject }) => subject === 'disk quota');
+      expect(finding).to.include({ state: 'fails', remedy: 'put it on xfs with project quotas' });
+      expect(finding!.detail).to.include('lies on tmpfs, not on xfs');
+      expect(isUsable(findings)).to.equal(false);
+    } finally {
+      await runCommand('umount', [join(directory, 'tmpfs')]);
+      await rm(directory, { recursive: true });
+    }
+  });
+
+  describe('knows the control groups of a host', () => {
+    const mount = (path: string, fileSystem: string, options: string[]) => ({
+      ...{ path, root: '/', fileSystem, source: fileSystem, options },
+    });
+
+    it('of version 1, where one that is needed is missing', async () => {
+      const mounts = [mount('/a', 'cgroup', ['rw', 'memory']), mount('/b', 'cgroup', ['rw', 'cpu', 'cpuacct'])];
+      const finding = await checkControlGroups(mounts);
+      expect(finding).to.include({ state: 'fails', detail: 'version 1, without pids' });
+      expect(finding.remedy).to.include('kernel');
+    });
+
+    it('of version 2', async () => {
+      const directory = await mkdtemp(join(tmpdir(), 'cgroup2-'));
+      await writeFile(join(directory, 'cgroup.controllers'), 'cpu memory pids\n');
+      expect(await checkControlGroups([mount(directory, 'cgroup2', ['rw'])])).to.include({
+        state: 'ok',
+        detail: `version 2 at ${directory}: cpu memory pids`,
+      });
+      await writeFile(join(directory, 'cgroup.controllers'), 'memory\n');
+      expect(await checkControlGroups([mount(directory, 'cgroup2', ['rw'])])).to.include({
+        state: 'fails',
+        detail: `version 2 at ${directory}, without cpu, pids`,
+      });
+      await rm(directory, { recursive: true });
+    });
+
+    it('where there are none', async () => {
+      expect(await checkControlGroups([])).to.include({ state: 'missing' });
+    });
   });
 
   describe('calls a host usable', () => {

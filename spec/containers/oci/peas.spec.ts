@@ -4,13 +4,16 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import type { Container, ProcessSpec } from '../../../lib/containers/engine.js';
 import { ExecutableNotFoundError, InvalidSpecError, UnknownUserError } from '../../../lib/containers/errors.js';
+import { busyboxLayer } from '../../support/busybox-image.js';
 import { eventually } from '../../support/eventually.js';
+import { writeLayout } from '../../support/image-layout.js';
 import { type OciSubject, startOciEngine } from '../../support/oci.js';
+import { runtimes } from '../../support/variants.js';
 import { failureOf, runToEnd, script } from '../engine-contract.js';
 
 const megabyte = 1024 * 1024;
 
-for (const runtime of ['crun', 'runc'] as const) {
+for (const runtime of runtimes) {
   describe(`processes with an image of their own, started with ${runtime}`, function () {
     this.timeout(60_000);
     let subject: OciSubject;
@@ -69,10 +72,24 @@ for (const runtime of ['crun', 'runc'] as const) {
       await untilGone();
     });
 
+    it('start in the directory and with the environment that their image tells of', async () => {
+      const layout = mkdtempSync(join(tmpdir(), 'pea-image-'));
+      try {
+        const layer = await busyboxLayer({ name: 'work/', type: 'directory', mode: 0o755 });
+        writeLayout(layout, [layer], { env: ['FROM=image', 'TWICE=image'], workingDirectory: '/work' });
+        const image = `oci://${layout}:latest`;
+        const told = 'echo $FROM $TWICE $OF; pwd';
+        expect(await output(pea(told, { image, env: ['TWICE=process'] }))).to.equal('image process\n/work\n');
+        expect(await output(pea('pwd', { image, dir: '/tmp' }))).to.equal('/tmp\n');
+      } finally {
+        rmSync(layout, { recursive: true });
+      }
+    });
+
     it('are held to the limits of the container, or to their own', async () => {
-      const group = "sed -n 's/.*:memory://p' /proc/self/cgroup";
+      const group = "sed -n 's/.*:memory://p' /proc/self/cgroup | grep . || sed -n 's/^0:://p' /proc/self/cgroup";
       const shared = await output(pea(group, { id: 'shared' }));
-      expect(shared).to.match(new RegExp(`/${container.handle}/shared\n$`));
+      expect(shared).to.match(new RegExp(`/${container.handle}/shared(/@processes)?\n$`));
       const own = await output(pea(group, { limits: {} }));
       expect(own).not.to.include(container.handle);
 

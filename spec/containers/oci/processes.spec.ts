@@ -4,9 +4,10 @@ import { ExecutableNotFoundError, InvalidSpecError } from '../../../lib/containe
 import { Collector } from '../../support/collector.js';
 import { eventually } from '../../support/eventually.js';
 import { type OciSubject, startOciEngine } from '../../support/oci.js';
+import { runtimes } from '../../support/variants.js';
 import { failureOf, runToEnd, script } from '../engine-contract.js';
 
-for (const runtime of ['crun', 'runc'] as const) {
+for (const runtime of runtimes) {
   describe(`processes started with ${runtime}`, function () {
     this.timeout(60_000);
     let subject: OciSubject;

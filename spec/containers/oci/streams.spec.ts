@@ -8,13 +8,14 @@ import { expect } from 'chai';
 import { extract, pack } from 'tar-stream';
 import type { Container } from '../../../lib/containers/engine.js';
 import { type OciSubject, startOciEngine } from '../../support/oci.js';
+import { runtimes } from '../../support/variants.js';
 import { failureOf, runToEnd, script } from '../engine-contract.js';
 
 const longDirectory = 'd'.repeat(120);
 const longName = 'ü'.repeat(90);
 const longTarget = 't'.repeat(140);
 
-for (const runtime of ['crun', 'runc'] as const) {
+for (const runtime of runtimes) {
   describe(`files streamed into and out of a container made with ${runtime}`, function () {
     this.timeout(60_000);
     let subject: OciSubject;

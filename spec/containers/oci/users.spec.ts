@@ -5,6 +5,7 @@ import { InvalidSpecError } from '../../../lib/containers/errors.js';
 import { availableCapabilities, privilegedCapabilities } from '../../../lib/containers/oci/runtime/capabilities.js';
 import { rootOutside } from '../../../lib/containers/oci/users/id-map.js';
 import { type OciSubject, startOciEngine } from '../../support/oci.js';
+import { runtimes } from '../../support/variants.js';
 import { failureOf, runToEnd, script } from '../engine-contract.js';
 
 /** Bits of all that a privileged container may have, as far as this host has it. */
@@ -17,7 +18,7 @@ function privilegedMask(): string {
     .padStart(16, '0');
 }
 
-for (const runtime of ['crun', 'runc'] as const) {
+for (const runtime of runtimes) {
   describe(`users of containers made with ${runtime}`, function () {
     this.timeout(60_000);
     let subject: OciSubject;

@@ -31,7 +31,7 @@ describe('the engine without isolation', () => {
     createProcessEngine({ depotDirectory: depot(), memoryCheckIntervalMs: 100, logger });
   const create = (spec: Partial<Parameters<ContainerEngine['create']>[0]> = {}) =>
     engine.create({ rootfs: '/', ...spec });
-  const processesOf = async (handle: string) => (await processesByContainer()).get(join(depot(), handle)) ?? [];
+  const processesOf = async (handle: string) => processesByContainer().get(join(depot(), handle)) ?? [];
 
   beforeEach(async () => {
     directory = await mkdtemp(join(tmpdir(), 'process-engine-'));

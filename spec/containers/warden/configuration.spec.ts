@@ -53,7 +53,9 @@ user: { pool_start_uid: 10000, pool_size: 256 }
         denyNetworks: ['0.0.0.0/0'],
         allowHostAccess: false,
         dnsServers: [],
+        mtu: 1400,
       },
+      logging: { level: 'debug2' },
       healthPort: 2346,
     });
   });

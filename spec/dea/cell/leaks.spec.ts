@@ -14,7 +14,7 @@ import { startMessage } from '../../support/start-message.js';
 import { zipDirectory } from '../../support/zip.js';
 
 /** Moments of `kill -9` in the short run; `CHAOS_ROUNDS` makes it longer (`npm run chaos`). */
-const rounds = Number(process.env.CHAOS_ROUNDS ?? 8);
+const rounds = Number(process.env.CHAOS_ROUNDS ?? 2);
 
 describe('what a cell leaves on its host', function () {
   this.timeout(Math.max(120_000, rounds * 15_000));

@@ -7,6 +7,7 @@ import { type BlobServer, sha1, startBlobServer } from '../../support/blob-serve
 import { type Cell, freePort, makeCell } from '../../support/cell.js';
 import { makeDroplet } from '../../support/droplets.js';
 import { eventually } from '../../support/eventually.js';
+import { expectNothingLeft } from '../../support/leaks.js';
 import { startNats } from '../../support/nats.js';
 import { type Message, Peer } from '../../support/peer.js';
 import { startMessage } from '../../support/start-message.js';
@@ -234,14 +235,7 @@ describe('the life of a cell', function () {
     await cell.terminate();
     await starting;
     expect(existsSync(cell.pidFile)).to.equal(false);
-  });
-
-  it('goes on after USR2, and says that it does not evacuate', async () => {
-    await cell.start();
-    cell.signal('SIGUSR2');
-    const line = await eventually(() => cell.logs.find(({ message }) => message === 'caught SIGUSR2'));
-    expect(line.data.ignored).to.contain('not built yet');
-    await peer.next('dea.advertise', () => true, { since: peer.mark });
+    await expectNothingLeft(join(cell.baseDirectory, 'base/depot'));
   });
 
   it('28: on USR1 only withdraws from placement', async () => {

@@ -1,4 +1,4 @@
-import { readdir, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { type BlobServer, sha1, startBlobServer } from '../../support/blob-server.js';
@@ -9,9 +9,10 @@ import { containersIn } from '../../support/leaks.js';
 import { startNats } from '../../support/nats.js';
 import { type Message, Peer } from '../../support/peer.js';
 import { startMessage } from '../../support/start-message.js';
+import { zipDirectory } from '../../support/zip.js';
 
 describe('a cell that was killed', function () {
-  this.timeout(90_000);
+  this.timeout(180_000);
   let nats: Awaited<ReturnType<typeof startNats>>;
   let blobs: BlobServer;
   let cell: Cell;
@@ -119,6 +120,96 @@ describe('a cell that was killed', function () {
     await cell.start();
     await peer.next('dea.heartbeat', (data) => data.droplets[0]?.state === 'CRASHED', { since: mark });
     expect(peer.received.slice(mark).filter(({ subject }) => subject === 'droplet.exited')).to.deep.equal([]);
+  });
+
+  it('finds its instances in a file without its own keys, as the original agent writes it', async () => {
+    const { droplet: app } = await start({ env: ['FOO=bar'] });
+    const { instance, stats } = await running(app);
+    await cell.kill();
+    const saved = await cell.snapshot();
+    const own = ['start_message', 'is_healthy', 'exit_status', 'exit_description'];
+    const instances = saved.instances.map((record) =>
+      Object.fromEntries(Object.entries(record).filter(([key]) => !own.includes(key))),
+    );
+    const file = join(cell.baseDirectory, 'base/db/instances.json');
+    await writeFile(file, JSON.stringify({ time: 1458249840.59, instances, staging_tasks: [] }, undefined, 2));
+    await cell.start();
+    const found = await running(app);
+    expect(found.instance).to.equal(instance);
+    expect(found.stats.port).to.equal(stats.port);
+    const environment = JSON.parse(await (await fetch(`http://${stats.host}:${stats.port}/env`)).text());
+    expect(environment.FOO).to.equal('bar');
+    await fetch(`http://${stats.host}:${stats.port}/exit?code=3`).catch(() => {});
+    expect(await peer.next('droplet.exited', (data) => data.droplet === app)).to.include({ exit_status: 3 });
+  });
+
+  it('turns what the original agent left into crashes, once, and forgets what was being stopped', async () => {
+    await cell.terminate();
+    const content = await readFile('spec/fixtures/snapshots/ruby-agent.json', 'utf8');
+    await writeFile(join(cell.baseDirectory, 'base/db/instances.json'), content);
+    const mark = peer.mark;
+    await cell.start();
+    const beat = await peer.next('dea.heartbeat', (data) => data.droplets.length > 0, { since: mark });
+    expect(beat.droplets.map(({ index, state }: Message) => [index, state])).to.have.deep.members([
+      [1, 'CRASHED'],
+      [2, 'CRASHED'],
+      [4, 'CRASHED'],
+      [5, 'CRASHED'],
+    ]);
+    const exits = () => peer.received.slice(mark).filter(({ subject }) => subject === 'droplet.exited');
+    await eventually(() => (exits().length >= 3 ? true : undefined));
+    expect(exits().map(({ data }) => [data.index, data.exit_description, data.exit_status])).to.have.deep.members([
+      [1, 'unknown', -1],
+      [2, 'failed to start', -1],
+      [5, 'unknown', -1],
+    ]);
+    expect(cell.logs.find(({ message }) => message === 'staging.task.interrupted')?.data).to.include({
+      task_id: '0b8f0000',
+    });
+    const offer = await peer.next('dea.advertise', () => true, { since: peer.mark });
+    expect(offer.available_memory).to.equal(4096);
+  });
+
+  it('comes up with 5,000 instances of another agent, none of which is there any more', async () => {
+    await cell.terminate();
+    const template = JSON.parse(await readFile('spec/fixtures/snapshots/ruby-agent.json', 'utf8')).instances[0];
+    const instances = Array.from({ length: 5_000 }, (_, index) => ({
+      ...template,
+      instance_id: index.toString(16).padStart(32, '0'),
+      private_instance_id: index.toString(16).padStart(64, '0'),
+      instance_index: index,
+      warden_handle: `handle${index}`,
+    }));
+    const db = join(cell.baseDirectory, 'base/db');
+    await mkdir(db, { recursive: true });
+    await writeFile(join(db, 'instances.json'), JSON.stringify({ time: 1, instances, staging_tasks: [] }));
+    const mark = peer.mark;
+    await cell.start({ timeoutMs: 90_000 });
+    const { app_id_to_count: counts } = await peer.next('dea.advertise', () => true, { since: mark });
+    expect(counts).to.deep.equal({ [template.application_id]: 5_000 });
+    await peer.next('dea.advertise', () => true, { since: peer.mark });
+  });
+
+  it('destroys the container of a staging that was under way, and releases its room', async () => {
+    const pack = await zipDirectory('spec/fixtures/buildpacks/endless-compile');
+    const id = await peer.cellId();
+    const replies = peer.requestReplies(`staging.${id}.start`, {
+      app_id: 'a',
+      task_id: 't',
+      properties: { services: [], environment: [], meta: {} },
+      download_uri: blobs.put('/package.zip', await zipDirectory('spec/fixtures/apps/static')),
+      upload_uri: `${blobs.urlWithCredentials}/staging/droplets/a/upload`,
+      admin_buildpacks: [{ key: 'endless', url: blobs.put('/endless.zip', pack) }],
+    });
+    await eventually(() => (replies.length === 1 ? true : undefined), { timeoutMs: 30_000 });
+    await eventually(async () => ((await cell.snapshot()).staging_tasks.length === 1 ? true : undefined));
+    await cell.kill();
+    expect(depot()).to.deep.equal(['staging-t']);
+    await cell.start();
+    await eventually(() => (depot().length === 0 ? true : undefined));
+    const offer = await peer.next('dea.advertise', () => true, { since: peer.mark });
+    expect(offer).to.include({ available_memory: 4096, available_disk: 16384 });
+    expect((await cell.snapshot()).staging_tasks).to.deep.equal([]);
   });
 
   const depot = () => containersIn(join(cell.baseDirectory, 'base/depot'));

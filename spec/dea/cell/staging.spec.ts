@@ -314,4 +314,11 @@ describe('a cell that stages', function () {
     expect(second!.error).to.equal('Script exited with status 1');
     await expectReleased();
   });
+
+  it('ends at the memory limit as a whole, whatever the buildpack makes of it', async () => {
+    const message = await stagingMessage({ admin_buildpacks: [await buildpack('hungry-compile')] });
+    const [, second] = await replies(stage(message), 2);
+    expect(second!.error).to.equal('Script exited with status 255');
+    await expectReleased();
+  });
 });

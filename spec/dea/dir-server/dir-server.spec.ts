@@ -1,4 +1,5 @@
-import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { once } from 'node:events';
+import { appendFile, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,8 +10,9 @@ import { FileServer } from '../../../lib/dea/files/file-server.js';
 import { silentLogger } from '../../../lib/logging/logger.js';
 import { freePort } from '../../support/cell.js';
 import { type DirServer, runDirServer, untilListening } from '../../support/dir-server.js';
-import { askWhole } from '../../support/http-client.js';
-import { type HttpServer, rejectionOf, startHttpServer } from '../../support/http-server.js';
+import { ask, askWhole } from '../../support/http-client.js';
+import { type HttpServer, startHttpServer } from '../../support/http-server.js';
+import { rejectionOf } from '../../support/rejection.js';
 
 describe('bin/dir-server', () => {
   let base: string;
@@ -184,42 +186,80 @@ describe('bin/dir-server', () => {
     expect(performance.now() - startedMs).to.be.within(900, 5000);
   });
 
-  it('works with the file API of an agent', async () => {
-    await mkdir(join(base, 'home'));
-    await writeFile(join(base, 'home', 'app.log'), 'from the agent');
-    const files = FileServer.create({
-      directoryServer: { host: '127.0.0.1', port, isExternal: true },
-      fileApi: { port: 0 },
-      hostUuid: 'u',
-      key: 'k',
-      domain: 'd',
-      protocol: 'http',
-      roots: {
-        instanceRoot: () => ({ state: 'ok', root: join(base, 'home') }),
-        stagingRoot: () => ({ state: 'unknown' }),
-      },
-      streamingTimeoutMs: 1000,
-      clock: Date.now,
-      logger: silentLogger,
-    });
-    await files.start();
-    const ownPort = await freePort();
-    const ownConfig = join(base, 'own.yml');
-    await configure({ v2_port: ownPort, file_api_port: files.fileApiPort }, ownConfig);
-    const own = runDirServer([ownConfig]);
-    try {
+  describe('with the file API of an agent', () => {
+    let files: FileServer | undefined;
+    let ownPort: number;
+    let own: DirServer;
+
+    beforeEach(async () => {
+      await mkdir(join(base, 'home'), { recursive: true });
+      await writeFile(join(base, 'home', 'app.log'), 'from the agent');
+      const fileApiPort = await freePort();
+      await startAgent(fileApiPort);
+      ownPort = await freePort();
+      const ownConfig = join(base, 'own.yml');
+      await configure({ v2_port: ownPort, file_api_port: fileApiPort, streaming_timeout: 60 }, ownConfig);
+      own = runDirServer([ownConfig]);
       await untilListening(ownPort);
-      const { pathname, search } = new URL(files.instanceFileUrl('i', '/app.log'));
-      expect((await askWhole({ port: ownPort, path: pathname + search })).body).to.equal('from the agent');
-      const forged = (pathname + search).replace('app', 'oth');
-      expect(await askWhole({ port: ownPort, path: forged })).to.include({
+    });
+
+    afterEach(async () => {
+      await own.terminate();
+      await files?.stop();
+    });
+
+    async function startAgent(fileApiPort: number): Promise<void> {
+      files = FileServer.create({
+        directoryServer: { host: '127.0.0.1', port: ownPort, isExternal: true },
+        fileApi: { port: fileApiPort },
+        hostUuid: 'u',
+        key: 'k',
+        domain: 'd',
+        protocol: 'http',
+        roots: {
+          instanceRoot: () => ({ state: 'ok', root: join(base, 'home') }),
+          stagingRoot: () => ({ state: 'unknown' }),
+        },
+        streamingTimeoutMs: 1000,
+        clock: Date.now,
+        logger: silentLogger,
+      });
+      await files.start();
+    }
+
+    function signed(): string {
+      const { pathname, search } = new URL(files!.instanceFileUrl('i', '/app.log'));
+      return pathname + search;
+    }
+
+    it('serves what the agent signed, and nothing else', async () => {
+      expect((await askWhole({ port: ownPort, path: signed() })).body).to.equal('from the agent');
+      expect(await askWhole({ port: ownPort, path: signed().replace('app', 'oth') })).to.include({
         status: 401,
         body: '{"error":"Invalid HMAC"}',
       });
-    } finally {
-      await own.terminate();
-      await files.stop();
-    }
+    });
+
+    it('lives through the end of the agent, tails go on, and the next agent is found', async () => {
+      const { fileApiPort } = files!;
+      const path = signed();
+      const tail = await ask({ port: ownPort, path: `${path}&tail` });
+      await files!.stop();
+      expect((await askWhole({ port: ownPort, path })).body).to.equal('DEA is unreachable\n');
+      const news = once(tail, 'data');
+      await appendFile(join(base, 'home', 'app.log'), ', and more');
+      expect(String((await news)[0])).to.equal(', and more');
+      tail.destroy();
+      await startAgent(fileApiPort);
+      expect((await askWhole({ port: ownPort, path: signed() })).body).to.equal('from the agent, and more');
+    });
+
+    it('serves on after a HUP', async () => {
+      own.signal('SIGHUP');
+      own.signal('SIGHUP');
+      expect((await askWhole({ port: ownPort, path: signed() })).body).to.equal('from the agent');
+      expect(await own.terminate()).to.equal(0);
+    });
   });
 
   describe('ends with status 2 and says why', () => {

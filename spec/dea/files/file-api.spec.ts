@@ -1,7 +1,9 @@
+import { execFileSync } from 'node:child_process';
 import { mkdir, mkdtemp, realpath, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
+import fc from 'fast-check';
 import { FileApi } from '../../../lib/dea/files/file-api.js';
 import type { FileRoot } from '../../../lib/dea/files/file-roots.js';
 import { canonicalText, sign } from '../../../lib/dea/files/signed-url.js';
@@ -42,7 +44,10 @@ describe('File API', () => {
     });
   });
 
-  afterEach(() => rm(base, { recursive: true }));
+  afterEach(async () => {
+    api.release();
+    await rm(base, { recursive: true });
+  });
 
   function signed(urlPath: string, path: string | null, timestamp: string | number = now): string {
     const hmac = sign(key, canonicalText(urlPath, path, String(timestamp)));
@@ -88,6 +93,40 @@ describe('File API', () => {
       expect(await get(signed('/instance_paths/i', '/logs').replace('paths/i', 'paths/i/'))).to.deep.equal(invalid);
     });
 
+    it('for a signature that was made for another file, instance or task', async () => {
+      instances.j = instances.i!;
+      const query = signed('/instance_paths/i', '/logs').replace('/instance_paths/i', '');
+      for (const urlPath of [
+        '/instance_paths/j',
+        '/instance_paths/%69',
+        '/instance_paths/i.json',
+        '/staging_tasks/i/file_path',
+      ]) {
+        expect(await get(urlPath + query), urlPath).to.deep.equal([401, { error: 'Invalid HMAC' }]);
+      }
+      for (const more of ['&path=/', '&path', '&timestamp=1458249851', `&hmac=${'0'.repeat(128)}`]) {
+        expect((await get(`/instance_paths/i${query}${more}`))[0], more).to.equal(401);
+      }
+      // What is not signed makes no difference.
+      expect((await get(`/instance_paths/i${query}&tail&x=%00`))[0]).to.equal(200);
+    });
+
+    it('whatever it is spelled like', async () => {
+      const url = signed('/instance_paths/i', '/logs/stdout.log');
+      const mutation = fc.tuple(fc.nat(url.length), fc.nat(20), fc.string({ unit: 'binary', maxLength: 20 }));
+      await fc.assert(
+        fc.asyncProperty(fc.array(mutation, { minLength: 1, maxLength: 4 }), async (mutations) => {
+          const mutated = mutations.reduce(
+            (text, [at, cut, put]) => text.slice(0, at) + put + text.slice(at + cut),
+            url,
+          );
+          const { status, body } = await api.answer('GET', mutated);
+          if (status === 200) expect(JSON.parse(body)).to.deep.equal({ instance_path: join(home, 'logs/stdout.log') });
+          else expect(status).to.be.oneOf([400, 401, 404]);
+        }),
+      );
+    });
+
     it('for its age', async () => {
       const at = (timestamp: number) => get(signed('/instance_paths/i', '/logs', timestamp));
       expect((await at(now - 3600))[0]).to.equal(200);
@@ -119,7 +158,8 @@ describe('File API', () => {
       expect(answer.status).to.equal(405);
       expect(answer.headers).to.include({ Allow: 'OPTIONS, GET, HEAD', 'Content-Type': 'application/json' });
       expect(answer.body).to.equal('{"error":"405 Not Allowed"}');
-      expect((await api.answer('HEAD', signed('/instance_paths/i', '/logs'))).status).to.equal(200);
+      const head = await api.answer('HEAD', signed('/instance_paths/i', '/logs'));
+      expect(head.status).to.equal(200);
     });
 
     it('for a resource that there is', async () => {
@@ -193,6 +233,25 @@ describe('File API', () => {
       ]) {
         expect(await instance(path), path).to.deep.equal(notAccessible);
       }
+    });
+
+    it('what a link into /proc says, and not where the kernel would lead', async () => {
+      await symlink('/proc/self/root/etc/hostname', join(home, 'root'));
+      await symlink(`/proc/${process.pid}/cwd`, join(home, 'cwd'));
+      await symlink('/proc', join(rootfs, 'kernel'));
+      for (const path of ['/root', '/cwd', '/../../kernel/self/root'])
+        expect(await instance(path)).to.deep.equal(notFound);
+    });
+
+    it('names of 255 bytes, and none that are longer', async () => {
+      await writeFile(join(home, 'ü'.repeat(127)), '');
+      expect(await instance(`/${'ü'.repeat(127)}`)).to.deep.equal(found(join(home, 'ü'.repeat(127))));
+      expect(await instance(`/${'ü'.repeat(128)}`)).to.deep.equal(notFound);
+    });
+
+    it('pipes and devices without touching them, for the directory server to refuse', async () => {
+      execFileSync('mkfifo', [join(home, 'pipe')]);
+      expect(await instance('/pipe')).to.deep.equal(found(join(home, 'pipe')));
     });
 
     it('never a file of the host, even where the container has none at that place', async () => {

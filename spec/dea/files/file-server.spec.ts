@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { readdirSync, readlinkSync } from 'node:fs';
 import { appendFile, mkdir, mkdtemp, rename, rm, symlink, truncate, utimes, writeFile } from 'node:fs/promises';
 import type { IncomingMessage } from 'node:http';
-import { connect } from 'node:net';
+import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -12,7 +12,7 @@ import { FileServer, type FileServerOptions } from '../../../lib/dea/files/file-
 import { silentLogger } from '../../../lib/logging/logger.js';
 import { eventually } from '../../support/eventually.js';
 import { type Answer, type Asked, ask, askWhole } from '../../support/http-client.js';
-import { rejectionOf } from '../../support/http-server.js';
+import { rejectionOf } from '../../support/rejection.js';
 
 const content = 'hello, world!';
 const modifiedSeconds = 1_458_249_850;
@@ -317,12 +317,69 @@ describe('FileServer', () => {
       }
     });
 
+    it('nor a device or a socket', async () => {
+      execFileSync('mknod', [join(home, 'zero'), 'c', '1', '5']);
+      const socket = createServer().listen(join(home, 'socket'));
+      await once(socket, 'listening');
+      try {
+        for (const path of ['/zero', '/socket']) expect((await get(path)).status).to.equal(500);
+      } finally {
+        socket.close();
+      }
+    });
+
     it('and holds no file open afterwards', async () => {
       await get('/file.txt');
       await get('/');
       await get('/file.txt', { Range: 'bytes=99-' });
       await get('/file.txt', { 'If-None-Match': '*' });
       await eventually(() => (openFilesBelow(home) === 0 ? true : undefined), { what: 'all files closed' });
+    });
+
+    it('and many of them to many clients at once, each its own', async () => {
+      const names = Array.from({ length: 12 }, (_, index) => `file-${index}.log`);
+      for (const [index, name] of names.entries()) await writeContent(name, Buffer.alloc(5000 * (index + 1), name));
+      const asking = Array.from({ length: 240 }, (_, index) => names[index % names.length]!);
+      const answers = await Promise.all(asking.map((name) => get(`/${name}`)));
+      for (const [index, { body }] of answers.entries()) {
+        const size = 5000 * ((index % names.length) + 1);
+        expect(body === Buffer.alloc(size, asking[index]).toString(), asking[index]).to.equal(true);
+      }
+    });
+
+    it('as it is at that moment, however often it was asked for', async () => {
+      for (let count = 0; count < 20; count += 1) {
+        await writeContent('file.txt', `version ${count}`);
+        expect((await get('/file.txt')).body).to.equal(`version ${count}`);
+        const part = await get('/file.txt', { Range: 'bytes=8-' });
+        expect([part.status, part.body]).to.deep.equal([206, String(count)]);
+        expect((await get('/file.txt', {}, 'HEAD')).headers['content-length']).to.equal(
+          `version ${count}`.length.toString(),
+        );
+      }
+      await rm(join(home, 'file.txt'));
+      expect((await get('/file.txt')).status).to.equal(404);
+    });
+
+    it('to a client that reads late, unharmed by what others get meanwhile', async () => {
+      await writeContent('one', '1'.repeat(60_000));
+      await writeContent('two', '2'.repeat(60_000));
+      const late = connect(server.directoryServerPort, '127.0.0.1');
+      await once(late, 'connect');
+      late.pause();
+      // More than the kernel takes before somebody reads.
+      const requests = 120;
+      for (let count = 1; count <= requests; count += 1) {
+        const connection = count < requests ? 'keep-alive' : 'close';
+        late.write(`GET ${signedPath('/one')} HTTP/1.1\r\nHost: x\r\nConnection: ${connection}\r\n\r\n`);
+        expect((await get('/two')).body === '2'.repeat(60_000)).to.equal(true);
+      }
+      const chunks: Buffer[] = [];
+      for await (const chunk of late) chunks.push(chunk as Buffer);
+      const text = Buffer.concat(chunks).toString();
+      const bodies = text.split(/HTTP\/1\.1 200 OK.*?\r\n\r\n/s).slice(1);
+      expect(bodies).to.have.length(requests);
+      expect(bodies.filter((body) => body !== '1'.repeat(60_000)).length).to.equal(0);
     });
 
     it('and lets it go when the client leaves in the middle', async () => {

@@ -1,5 +1,11 @@
 import { expect } from 'chai';
-import { canonicalText, sign, signedUrl, verifySignedRequest } from '../../../lib/dea/files/signed-url.js';
+import {
+  canonicalText,
+  RequestVerifier,
+  sign,
+  signedUrl,
+  verifySignedRequest,
+} from '../../../lib/dea/files/signed-url.js';
 
 const key = '0123456789abcdef0123456789abcdef';
 const timestamp = 1458249850;
@@ -147,5 +153,31 @@ describe('Signed URLs', () => {
       expect(verify(good, timestamp - 60)).to.deep.equal({ result: 'ok', path: '/logs' });
       expect(verify(good, timestamp - 61)).to.deep.equal({ result: 'future' });
     });
+  });
+});
+
+describe('A request verifier', () => {
+  const query = (path: string) =>
+    `hmac=${sign(key, canonicalText(instancePath, path, String(timestamp)))}&path=${path}&timestamp=${timestamp}`;
+  const verify = (verifier: RequestVerifier, text: string, nowSeconds = timestamp) =>
+    verifier.verify(`${instancePath}?${text}`, instancePath, text, nowSeconds);
+
+  it('lets requests that it has seen before grow old', () => {
+    const verifier = new RequestVerifier(key);
+    expect(verify(verifier, query('x'), timestamp - 61)).to.deep.equal({ result: 'future' });
+    expect(verify(verifier, query('x'))).to.deep.equal({ result: 'ok', path: 'x' });
+    expect(verify(verifier, query('x'), timestamp + 3600)).to.deep.equal({ result: 'ok', path: 'x' });
+    expect(verify(verifier, query('x'), timestamp + 3601)).to.deep.equal({ result: 'expired' });
+  });
+
+  it('takes no request for another one', () => {
+    const verifier = new RequestVerifier(key);
+    for (let count = 0; count < 600; count += 1) {
+      const good = query(String(count));
+      expect(verify(verifier, good)).to.deep.equal({ result: 'ok', path: String(count) });
+      expect(verify(verifier, good.replace('path=', 'path=1'))).to.deep.equal({ result: 'invalid-hmac' });
+      expect(verify(verifier, `${good}&path=other`)).to.deep.equal({ result: 'invalid-hmac' });
+    }
+    expect(verify(new RequestVerifier('other'), query('1'))).to.deep.equal({ result: 'invalid-hmac' });
   });
 });

@@ -67,6 +67,12 @@ describe('instance attributes', () => {
     });
   }
 
+  for (const instanceId of ['../../etc', 'a/b', '.', '', '-x', 'a b']) {
+    it(`refuses the instance id ${JSON.stringify(instanceId)}, which would be no file name`, () => {
+      expect(() => parseInstanceAttributes({ ...startMessage(), instance_id: instanceId })).to.throw(/instance_id/);
+    });
+  }
+
   it('refuses mistyped fields', () => {
     expect(problemsOf(startMessage({ uris: 'web.example.com' })).join()).to.contain('application_uris');
     expect(problemsOf(startMessage({ limits: { mem: '64', disk: 1, fds: 1 } })).join()).to.contain('limits.mem');

@@ -72,6 +72,17 @@ describe('the flows of an app', () => {
     expect(agent.stagings).to.have.length(1);
   });
 
+  it('tell health managers of before August 2014 of each start, stop and scaling, and of nothing else', async () => {
+    await startAgent();
+    const { guid } = await runningApp(1);
+    await change(guid, { instances: 2 });
+    await change(guid, { memory: 512 });
+    await change(guid, { routes: ['b.localhost'] });
+    await change(guid, { state: 'STOPPED' });
+    await eventually(() => (peer.all('droplet.updated').length === 3 ? true : undefined));
+    expect(peer.all('droplet.updated').map(({ data }) => data)).to.deep.equal(Array(3).fill({ droplet: guid }));
+  });
+
   it('tell agents of a mapped route and of the version that comes with it', async () => {
     await startAgent();
     const { guid, version } = await runningApp(1);

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { expect } from 'chai';
 import { Blobstore, BlobTooLargeError, InvalidBlobNameError } from '../../../lib/mini-cc/blobs/blobstore.js';
-import { rejectionOf } from '../../support/http-server.js';
+import { rejectionOf } from '../../support/rejection.js';
 
 describe('the blobstore', () => {
   let root: string;

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from '../../../logging/logger.js';
 import type {
@@ -48,6 +49,8 @@ export class GardenEngine implements ContainerEngine {
 
   constructor(options: GardenEngineOptions) {
     this.#options = options;
+    // Every attached connection listens.
+    setMaxListeners(0, this.#closing.signal);
     this.#calls = new GardenCalls(options.address);
     this.#events = new EventWatch({ ask: (wanted) => this.bulkInfo(wanted), logger: options.logger });
   }

@@ -23,6 +23,9 @@ export interface ErrorAnswer {
   body: JsonValue;
 }
 
+/** Of what is told of an error, characters. */
+const longestMessage = 4_096;
+
 const errorMessage = message('Error', { Type: string, Message: string, Handle: string, ProcessID: string });
 
 /** How an error is told (docs/protocol/containers.md §2.4). */
@@ -60,7 +63,19 @@ export function bulkErrorFrom(body: NonNullable<ReturnType<typeof errorMessage>>
 export const bulkError = errorMessage;
 
 function errorBody(type: string, text: string, names: { Handle?: string; ProcessID?: string } = {}): JsonValue {
-  return { Type: type, Message: text, Handle: names.Handle ?? '', ProcessID: names.ProcessID ?? '', Binary: '' };
+  return {
+    Type: type,
+    Message: shortened(text),
+    Handle: names.Handle ?? '',
+    ProcessID: names.ProcessID ?? '',
+    Binary: '',
+  };
+}
+
+/** What a client sent does not come back to it in full length. */
+function shortened(text: string): string {
+  if (text.length <= longestMessage) return text;
+  return `${text.slice(0, longestMessage)}... (${text.length} characters)`;
 }
 
 function typeOf(error: unknown): string {
@@ -99,10 +114,7 @@ const errorTexts: [RegExp, (part: string, text: string) => Error][] = [
   [/^unable to find user (.*): no matching entries in passwd file$/s, (user) => new UnknownUserError(user)],
   [/^property does not exist: (.*)$/s, (property) => new UnknownPropertyError(property)],
   [/^(handle|rootfs|graceTimeMs|grace_time|env|bindMounts|limits)\b[^ ]*: /, (_, text) => new InvalidSpecError(text)],
-  [
-    /^(id|dir|rlimits|path, dir, args, env|tty|protocol|networks|ports)\b[^ ]*: /,
-    (_, text) => new InvalidSpecError(text),
-  ],
+  [/^(id|dir|rlimits|path, dir, args|tty|protocol|networks|ports)\b[^ ]*: /, (_, text) => new InvalidSpecError(text)],
   [/^(Cannot provide both Image\.URI|Running a process with bind mounts)/, (_, text) => new InvalidSpecError(text)],
 ];
 

@@ -51,13 +51,14 @@ export class GardenServer {
   readonly #handling = new Set<Promise<void>>();
   readonly #opened: Promise<void>;
   #settleOpened: () => void = () => {};
+  #requestCount = 0;
   #isOpen = false;
   #isStopping = false;
 
   private constructor(options: GardenServerOptions) {
     const { engine } = options;
     this.#options = options;
-    this.#processes = new ProcessHandlers(engine);
+    this.#processes = new ProcessHandlers(engine, { forgetsDelivered: options.forgetsDelivered ?? false });
     this.#handlers = {
       ...asHandlers(containerHandlers(engine, new Catalogue(engine, options))),
       streamIn: (exchange) => streamIn(engine, exchange),
@@ -87,6 +88,16 @@ export class GardenServer {
   open(): void {
     this.#isOpen = true;
     this.#settleOpened();
+  }
+
+  /** Of clients, at this moment. */
+  get connectionCount(): number {
+    return this.#connections.size;
+  }
+
+  /** Requests that came since the start. */
+  get requestCount(): number {
+    return this.#requestCount;
   }
 
   /** The TCP port that was bound, if any. */
@@ -148,6 +159,7 @@ export class GardenServer {
 
   #receive(request: IncomingMessage, response: ServerResponse): void {
     const connection = request.socket as unknown as GatedConnection;
+    this.#requestCount += 1;
     if (this.#isStopping) response.shouldKeepAlive = false;
     response.once('finish', () => connection.next());
     // A client that leaves in the middle shows elsewhere; it must not end the program.

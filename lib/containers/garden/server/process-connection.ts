@@ -18,6 +18,8 @@ export interface ProcessConnectionOptions {
   /** This client's share of the process's standard input. */
   stdin: PassThrough;
   streamId: string;
+  /** The process is forgotten once this client was told its exit status. */
+  forgets: boolean;
 }
 
 /** A client may need so long to take note of the end, while it is still sending. */
@@ -33,10 +35,12 @@ export class ProcessConnection {
   readonly #process: ContainerProcess;
   readonly #stdin: PassThrough;
   readonly #streamId: string;
+  readonly #forgets: boolean;
   readonly #over = new AbortController();
   #end: ConnectionEnd = 'closed';
 
-  constructor({ connection, process, stdin, streamId }: ProcessConnectionOptions) {
+  constructor({ connection, process, stdin, streamId, forgets }: ProcessConnectionOptions) {
+    this.#forgets = forgets;
     this.#connection = connection;
     this.#socket = connection.socket;
     this.#process = process;
@@ -67,6 +71,8 @@ export class ProcessConnection {
     try {
       const exitStatus = await this.#process.wait({ signal });
       this.#sayLast(encodeServerPayload(this.#process.id, { kind: 'exit', exitStatus }));
+      // Its container may be going at the same time, and takes along what is kept of it.
+      if (this.#forgets) await this.#process.forget?.().catch(() => {});
     } catch (error) {
       if (signal.aborted) return;
       const text = error instanceof Error ? error.message : String(error);

@@ -15,10 +15,12 @@ export class ProcessHandlers {
   readonly #streams = new StreamRegistry();
   readonly #connections = new Set<ProcessConnection>();
   readonly #serving = new Set<Promise<unknown>>();
+  readonly #forgetsDelivered: boolean;
   #isStopping = false;
 
-  constructor(engine: ContainerEngine) {
+  constructor(engine: ContainerEngine, { forgetsDelivered }: { forgetsDelivered: boolean }) {
     this.#engine = engine;
+    this.#forgetsDelivered = forgetsDelivered;
   }
 
   async run(exchange: Exchange): Promise<void> {
@@ -27,13 +29,15 @@ export class ProcessHandlers {
     const stdin = openInput();
     try {
       const process = await container.run(spec, { stdin });
-      // The engine keeps the output until the client asks for it.
-      const output = (name: OutputName, ended: Promise<void>) =>
-        OutputStream.onDemand(attachOutput(container, process.id, name, 'start'), ended);
-      await this.#begin(exchange, '201 Created', process, stdin, async (ended) => ({
-        stdout: output('stdout', ended),
-        stderr: output('stderr', ended),
-      }));
+      // The engine keeps the output until the client asks for it, unless the process may be forgotten before.
+      const output = async (name: OutputName, ended: Promise<void>) => {
+        const attach = attachOutput(container, process.id, name, 'start');
+        return this.#forgetsDelivered ? OutputStream.capture(attach, ended) : OutputStream.onDemand(attach, ended);
+      };
+      await this.#begin(exchange, '201 Created', process, stdin, async (ended) => {
+        const [stdout, stderr] = await Promise.all([output('stdout', ended), output('stderr', ended)]);
+        return { stdout, stderr };
+      });
     } catch (error) {
       stdin.destroy();
       throw error;
@@ -96,7 +100,8 @@ export class ProcessHandlers {
     });
     const streamId = this.#streams.add(await openStreams(ended));
     const taken = exchange.takeOver(status, ['Content-Type: application/json']);
-    const connection = new ProcessConnection({ connection: taken, process, stdin, streamId });
+    const forgets = this.#forgetsDelivered;
+    const connection = new ProcessConnection({ connection: taken, process, stdin, streamId, forgets });
     this.#connections.add(connection);
     this.#keep(this.#converse(connection, streamId).finally(end));
     if (this.#isStopping) connection.close();

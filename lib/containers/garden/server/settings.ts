@@ -6,6 +6,8 @@ export interface GardenSettings {
   defaultGraceTimeMs?: number;
   /** @default false */
   disablePrivilegedContainers?: boolean;
+  /** A process is forgotten as soon as one client was told its exit status. @default false */
+  forgetsDelivered?: boolean;
   /** Most containers at once; 0: as many as the engine has room for. @default 0 */
   maxContainers?: number;
 }

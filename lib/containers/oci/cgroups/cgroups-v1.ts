@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { errorData, type Logger } from '../../../logging/logger.js';
 import { InvalidSpecError } from '../../errors.js';
 import { type MountPoint, mountCgroupController, unmount } from '../mounts.js';
-import type { CgroupLimits, CgroupStats, Cgroups } from '../ports.js';
+import type { CgroupLimits, CgroupPlace, CgroupStats, Cgroups } from '../ports.js';
 import { type CpuQuota, cpuQuotaOf } from './cpu-quota.js';
 import {
   childGroups,
@@ -69,12 +69,18 @@ export class CgroupsV1 implements Cgroups {
     await this.#thawAll();
   }
 
-  pathFor(handle: string): string {
-    return `${this.#parent}/${handle}`;
-  }
-
-  cpuQuota(shares: number): CpuQuota | undefined {
-    return cpuQuotaOf(shares, this.#cpuQuotaPerShareUs);
+  /** The runtime makes the group and limits it: nothing needs to be written to it afterwards. */
+  async place(handle: string, { memoryBytes, cpuShares, maxPids }: CgroupLimits): Promise<CgroupPlace> {
+    const cpuQuota = cpuShares === undefined ? undefined : this.#cpuQuota(cpuShares);
+    return {
+      path: `${this.#parent}/${handle}`,
+      limits: {
+        ...(memoryBytes !== undefined && { memoryBytes }),
+        ...(cpuShares !== undefined && { cpuShares }),
+        ...(maxPids !== undefined && { maxPids }),
+      },
+      ...(cpuQuota && { cpuQuota }),
+    };
   }
 
   async processes(handle: string): Promise<number[]> {
@@ -176,10 +182,14 @@ export class CgroupsV1 implements Cgroups {
     await rmdir(mount);
   }
 
+  #cpuQuota(shares: number): CpuQuota | undefined {
+    return cpuQuotaOf(shares, this.#cpuQuotaPerShareUs);
+  }
+
   async #limitCpu(handle: string, shares: number): Promise<void> {
     const group = this.#group('cpu', handle);
     await writeGroupFile(group, 'cpu.shares', String(shares));
-    const bandwidth = this.cpuQuota(shares);
+    const bandwidth = this.#cpuQuota(shares);
     if (!bandwidth) return;
     await writeGroupFile(group, 'cpu.cfs_period_us', String(bandwidth.period));
     await writeGroupFile(group, 'cpu.cfs_quota_us', String(bandwidth.quota));

@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { errorData, type Logger } from '../../../logging/logger.js';
 import { InvalidSpecError } from '../../errors.js';
-import type { CgroupLimits, CgroupStats, Cgroups } from '../ports.js';
-import { type CpuQuota, cpuQuotaOf } from './cpu-quota.js';
+import type { CgroupLimits, CgroupPlace, CgroupStats, Cgroups } from '../ports.js';
+import { cpuQuotaOf } from './cpu-quota.js';
 import {
   childGroups,
   groupNames,
@@ -20,6 +20,8 @@ import { cpuFromV2, cpuWeight, memoryFromV2, parseFlatKeyed, parseLimit } from '
 
 const neededControllers = ['cpu', 'memory', 'pids'];
 const usefulControllers = ['cpuset', 'io'];
+/** Where the processes of a group are; no process has this id, and so no pea. */
+const leafName = '@processes';
 const freezeLimitMs = 500;
 const freezePollMs = 1;
 
@@ -65,12 +67,16 @@ export class CgroupsV2 implements Cgroups {
     }
   }
 
-  pathFor(handle: string): string {
-    return `${this.#parent}/${handle}`;
-  }
-
-  cpuQuota(shares: number): CpuQuota | undefined {
-    return cpuQuotaOf(shares, this.#cpuQuotaPerShareUs);
+  /**
+   * Groups that have others below them must have no processes. A container's has those of its peas: so it carries the
+   * limits, and its own processes are in a leaf below it, which has none (docs/protocol/containers.md §4.8).
+   */
+  async place(handle: string, limits: CgroupLimits): Promise<CgroupPlace> {
+    const group = this.#group(handle);
+    await mkdir(group, { recursive: true });
+    await this.#delegate(group);
+    await this.limit(handle, limits);
+    return { path: `${this.#parent}/${handle}/${leafName}`, limits: {} };
   }
 
   async processes(handle: string): Promise<number[]> {
@@ -80,7 +86,12 @@ export class CgroupsV2 implements Cgroups {
   async stats(handle: string): Promise<CgroupStats> {
     const group = this.#group(handle);
     return {
-      memory: memoryFromV2(readGroupFile(group, 'memory.stat'), readGroupFileOr(group, 'memory.swap.current', '0')),
+      memory: memoryFromV2({
+        stat: readGroupFile(group, 'memory.stat'),
+        max: readGroupFile(group, 'memory.max'),
+        swapCurrent: readGroupFileOr(group, 'memory.swap.current', '0'),
+        swapMax: readGroupFileOr(group, 'memory.swap.max', '0'),
+      }),
       cpu: cpuFromV2(readGroupFile(group, 'cpu.stat')),
       pids: {
         current: Number(readGroupFile(group, 'pids.current')),
@@ -90,8 +101,13 @@ export class CgroupsV2 implements Cgroups {
     };
   }
 
+  /** The kernel counts for a group what was killed in those below, too: peas are counted by themselves. */
   async oomKills(handle: string): Promise<number> {
-    return parseFlatKeyed(readGroupFileOr(this.#group(handle), 'memory.events', '')).get('oom_kill') ?? 0;
+    const group = this.#group(handle);
+    // Containers of engines before this one have no leaf.
+    const ofAll = () => readGroupFileOr(group, 'memory.events', '');
+    const events = readGroupFileOr(join(group, leafName), 'memory.events', '') || ofAll();
+    return parseFlatKeyed(events).get('oom_kill') ?? 0;
   }
 
   async limit(handle: string, limits: CgroupLimits): Promise<void> {
@@ -105,7 +121,7 @@ export class CgroupsV2 implements Cgroups {
     }
     if (cpuShares !== undefined) {
       await write('cpu.weight', String(cpuWeight(cpuShares)));
-      const bandwidth = this.cpuQuota(cpuShares);
+      const bandwidth = cpuQuotaOf(cpuShares, this.#cpuQuotaPerShareUs);
       if (bandwidth) await write('cpu.max', `${bandwidth.quota} ${bandwidth.period}`);
     }
     if (maxPids !== undefined) await write('pids.max', maxPids > 0 ? String(maxPids) : 'max');

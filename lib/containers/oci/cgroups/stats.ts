@@ -31,16 +31,56 @@ export function memoryFromV1(memoryStat: string): CgroupStats['memory'] {
   };
 }
 
-/** Memory of a v2 group and all groups below it. `memorySwap` is empty where the kernel does not count swap. */
-export function memoryFromV2(memoryStat: string, memorySwap: string): CgroupStats['memory'] {
-  const values = parseFlatKeyed(memoryStat);
+/** Content of a v2 group's files `memory.stat` and so on; of swap `0` where the kernel does not count it. */
+export interface MemoryFilesV2 {
+  stat: string;
+  max: string;
+  swapCurrent: string;
+  swapMax: string;
+}
+
+/** Memory of a v2 group and all groups below it; its counters have the names of v1 beside their own. */
+export function memoryFromV2(files: MemoryFilesV2): CgroupStats['memory'] {
+  const values = parseFlatKeyed(files.stat);
   return {
     rssBytes: values.get('anon') ?? 0,
     cacheBytes: values.get('file') ?? 0,
     inactiveFileBytes: values.get('inactive_file') ?? 0,
-    swapBytes: Number(memorySwap),
-    counters: Object.fromEntries(values),
+    swapBytes: Number(files.swapCurrent),
+    counters: { ...countersOfV1(files, values), ...Object.fromEntries(values) },
   };
+}
+
+/** `memory.limit_in_bytes` of a v1 group without a limit. */
+const unlimitedMemory = 2 ** 63 - 4096;
+/** What v1 and v2 call the same. */
+const sameNames = [
+  ...['inactive_anon', 'active_anon', 'inactive_file', 'active_file', 'unevictable', 'pgfault', 'pgmajfault'],
+];
+
+/** What `memory.stat` of v1 would say (docs/protocol/containers.md §1.3); v2 does not count `pgpgin` and `pgpgout`. */
+function countersOfV1(
+  { max, swapCurrent, swapMax }: MemoryFilesV2,
+  values: Map<string, number>,
+): Record<string, number> {
+  const own = new Map([
+    ['cache', values.get('file') ?? 0],
+    ['rss', values.get('anon') ?? 0],
+    ['mapped_file', values.get('file_mapped') ?? 0],
+    ['swap', Number(swapCurrent)],
+    ...sameNames.map((name): [string, number] => [name, values.get(name) ?? 0]),
+  ]);
+  const [limit, swapLimit] = [max, swapMax].map(parseLimitOrNone);
+  return {
+    ...Object.fromEntries(own),
+    ...Object.fromEntries([...own].map(([name, value]) => [`total_${name}`, value])),
+    hierarchical_memory_limit: limit ?? unlimitedMemory,
+    hierarchical_memsw_limit: limit === undefined || swapLimit === undefined ? unlimitedMemory : limit + swapLimit,
+  };
+}
+
+function parseLimitOrNone(text: string): number | undefined {
+  return text.trim() === 'max' ? undefined : Number(text);
 }
 
 /** What `cpuacct.stat` counts in, 100 a second on every Linux that is built for general use. */

@@ -194,7 +194,8 @@ class ImageStore implements Images {
   }
 
   /** Unpacks what is not there, from below, and takes a reference to each layer. */
-  async #lay({ layers, env, annotations }: ImageSource, ownership: Ownership): Promise<Image> {
+  async #lay(image: ImageSource, ownership: Ownership): Promise<Image> {
+    const { layers, env, workingDirectory, annotations } = image;
     const laid: Laid[] = [];
     try {
       for (const layer of layers) laid.unshift(...(await this.#layOne(layer, laid, ownership)));
@@ -211,6 +212,7 @@ class ImageStore implements Images {
       layers: stored.map(({ name }) => name),
       ...(isCounted && { bytes }),
       env,
+      ...(workingDirectory !== undefined && { workingDirectory }),
       annotations,
       isRaw: false,
       hasMetacopy: laid.some(({ isCovered }) => isCovered),

@@ -2,7 +2,7 @@ import { statfs, writeFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { CommandError } from '../../../process/command.js';
 import { runHostProgram } from '../host-program.js';
-import { listMounts, unmount } from '../mounts.js';
+import { listMounts, unmountUnlessUsed } from '../mounts.js';
 import { hardwareAddress } from './addresses.js';
 import type { Attachment } from './attachment.js';
 import { GroupCommit } from './group-commit.js';
@@ -106,7 +106,8 @@ export class Namespaces {
   /** Takes away the mount that iproute2 leaves at its directory, when no namespace of anybody is left in it. */
   async removeEmptyDirectory(): Promise<void> {
     if ((await entriesOf(directory)).length > 0) return;
-    if ((await listMounts()).some((mount) => mount.path === directory)) await unmount([directory]);
+    // Another engine may add one this moment: with the directory detached, its containers would find none.
+    if ((await listMounts()).some((mount) => mount.path === directory)) await unmountUnlessUsed(directory);
   }
 }
 

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { errorData, type Logger } from '../../../logging/logger.js';
 import type { Launcher } from '../../../process/launcher.js';
-import type { NetOutRule } from '../../engine.js';
+import type { NetOutRule, PortMapping } from '../../engine.js';
 import { InvalidSpecError } from '../../errors.js';
 import type { Network, NetworkLease, NetworkRequest } from '../ports.js';
 import type { StartActivity } from '../start-activity.js';
@@ -16,6 +16,7 @@ import {
   type FirewallPolicy,
   interfacePrefix,
   mapPorts,
+  mergeChanges,
   netOutRules,
   removeAllRules,
   removeContainerRules,
@@ -41,6 +42,8 @@ export interface NetworkOptions {
   portStateFile: string;
   /** Networks (CIDR) that containers reach only by a NetOut rule. @default none */
   denyNetworks?: string[];
+  /** Networks (CIDR) that containers reach although they are among the denied ones. @default none */
+  allowNetworks?: string[];
   /** Containers may connect to the host itself. @default false */
   allowHostAccess?: boolean;
   /** Name servers on the host that containers may ask all the same. @default none */
@@ -106,7 +109,8 @@ class VethNetwork implements Network {
     this.#policy = {
       tag,
       pool: formatCidr(pool),
-      denyNetworks: (options.denyNetworks ?? []).map((network) => formatCidr(parseCidr(network))),
+      denyNetworks: (options.denyNetworks ?? []).map(normalCidr),
+      allowNetworks: (options.allowNetworks ?? []).map(normalCidr),
       allowHostAccess: options.allowHostAccess ?? false,
       dnsServers: options.dnsServers ?? [],
     };
@@ -191,26 +195,30 @@ class VethNetwork implements Network {
     return true;
   }
 
-  async netIn(lease: NetworkLease, request: { hostPort?: number; containerPort?: number }): Promise<NetworkLease> {
+  async open(lease: NetworkLease, { netIn, netOut }: Pick<NetworkRequest, 'netIn' | 'netOut'>): Promise<NetworkLease> {
     const container = this.#current(lease);
-    const mapping = await this.#ports.choose(request);
+    const { tag } = this.#policy;
+    const mappings: PortMapping[] = [];
     try {
-      await this.#firewall.apply(mapPorts(this.#policy.tag, container, [mapping]), () => {
-        container.mappedPorts = [...container.mappedPorts, mapping];
+      for (const request of netIn) mappings.push(await this.#ports.choose(request));
+      const change = mergeChanges([mapPorts(tag, container, mappings), netOutRules(tag, container, netOut)]);
+      await this.#firewall.apply(change, () => {
+        container.mappedPorts = [...container.mappedPorts, ...mappings];
+        container.netOut = [...container.netOut, ...netOut];
       });
     } catch (error) {
-      await this.#releasePorts({ mappedPorts: [mapping] });
+      await this.#releasePorts({ mappedPorts: mappings });
       throw error;
     }
     return { ...lease, mappedPorts: container.mappedPorts, netOut: container.netOut };
   }
 
-  async netOut(lease: NetworkLease, rules: NetOutRule[]): Promise<NetworkLease> {
-    const container = this.#current(lease);
-    await this.#firewall.apply(netOutRules(this.#policy.tag, container, rules), () => {
-      container.netOut = [...container.netOut, ...rules];
-    });
-    return { ...lease, mappedPorts: container.mappedPorts, netOut: container.netOut };
+  netIn(lease: NetworkLease, request: NetworkRequest['netIn'][number]): Promise<NetworkLease> {
+    return this.open(lease, { netIn: [request], netOut: [] });
+  }
+
+  netOut(lease: NetworkLease, rules: NetOutRule[]): Promise<NetworkLease> {
+    return this.open(lease, { netIn: [], netOut: rules });
   }
 
   async release(lease: NetworkLease): Promise<void> {
@@ -336,6 +344,10 @@ class VethNetwork implements Network {
 }
 
 /** @throws InvalidSpecError naming the option */
+function normalCidr(network: string): string {
+  return formatCidr(parseCidr(network));
+}
+
 function checkOptions({ tag, mtu, externalIp, dnsServers = [], tcp = {} }: NetworkOptions): void {
   if (!/^[0-9a-f]{1,4}$/.test(tag)) throw new InvalidSpecError(`invalid tag: ${tag}`);
   for (const address of [...dnsServers, ...(externalIp === undefined ? [] : [externalIp])]) parseAddress(address);

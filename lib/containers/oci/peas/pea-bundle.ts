@@ -1,4 +1,4 @@
-import type { Limits } from '../../engine.js';
+import type { CgroupPlace } from '../ports.js';
 import { type Confinement, filters, idMaps, initProcess, resources, seccompAnnotation } from '../runtime/bundle.js';
 import { type BundleMount, cgroupMount, kernelMounts, networkFileMounts } from '../runtime/bundle-mounts.js';
 
@@ -9,11 +9,9 @@ export interface PeaBundleRequest {
   init: number;
   hasUserNamespace: boolean;
   confinement: Confinement;
-  /** Absolute `cgroupsPath`. */
-  cgroupsPath: string;
+  place: CgroupPlace;
   cgroupsVersion: 1 | 2;
   limitsSwap: boolean;
-  limits: Limits;
   programMounts: BundleMount[];
   /** Those of the container. */
   hostsFile: string;
@@ -48,7 +46,7 @@ export function peaConfig(request: PeaBundleRequest): object {
       ],
       ...(hasUserNamespace && idMaps()),
       rootfsPropagation: 'private',
-      cgroupsPath: request.cgroupsPath,
+      cgroupsPath: request.place.path,
       resources: resources(request),
       ...filters(confinement),
     },

@@ -3,7 +3,7 @@ import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isRunning, type ProcessIdentity, signalProcess } from '../../../process/identity.js';
 import { waitUntil } from '../../../process/wait.js';
-import type { Limits, ProcessSpec } from '../../engine.js';
+import type { ProcessSpec } from '../../engine.js';
 import type { ContainerState, PeaState, StateFile } from '../container-state.js';
 import { confinementOf, type Host, ownershipFor, runtimeOf } from '../host.js';
 import { userMounts } from '../runtime/bundle-mounts.js';
@@ -12,13 +12,21 @@ import { peaConfig } from './pea-bundle.js';
 const deathPatienceMs = 10_000;
 const idLength = 24;
 
+/** What the process of a pea starts from. */
+export interface PeaGround {
+  /** The pea's init on the host. */
+  init: ProcessIdentity;
+  /** `NAME=value` entries of its image. */
+  env: string[];
+  /** Where the process starts that is told nothing else. */
+  workingDirectory: string;
+}
+
 /**
  * Makes what a pea needs: a runtime container beside the one it belongs to, with an image, mounts and an init of its
  * own, in which its process can then be started like any other. Nothing is left when it fails.
- *
- * @returns its init on the host
  */
-export async function makePea(host: Host, file: StateFile, id: string, spec: ProcessSpec): Promise<ProcessIdentity> {
+export async function makePea(host: Host, file: StateFile, id: string, spec: ProcessSpec): Promise<PeaGround> {
   const { state } = file;
   const runtimeId = runtimeIdOf(state.handle, id);
   const pea: PeaState = { runtimeId, cgroup: spec.limits ? runtimeId : `${state.handle}/${id}`, oomKillsSeen: 0 };
@@ -40,7 +48,7 @@ export async function makePea(host: Host, file: StateFile, id: string, spec: Pro
     await file.update(() => {
       pea.init = init;
     });
-    return init;
+    return { init, env: image.env, workingDirectory: image.workingDirectory ?? '/' };
   } catch (error) {
     await removePea(host, file, id);
     await file.update(({ peas }) => {
@@ -106,23 +114,13 @@ async function writeBundle(
     init: state.init.pid,
     hasUserNamespace: state.hasUserNamespace,
     confinement: confinementOf(host, state),
-    cgroupsPath: cgroups.pathFor(pea.cgroup),
+    place: await cgroups.place(pea.cgroup, spec.limits ?? {}),
     cgroupsVersion: cgroups.version,
     limitsSwap: cgroups.limitsSwap,
-    limits: processLimits(spec.limits),
     programMounts: host.programMounts,
     hostsFile: join(container, 'hosts'),
     resolvConfFile: join(container, 'resolv.conf'),
     bindMounts: await userMounts(spec.bindMounts ?? []),
   });
   await writeFile(join(directory, 'config.json'), JSON.stringify(config), { mode: 0o600 });
-}
-
-/** A pea has no quota, and its network is the container's. */
-function processLimits({ memoryBytes, cpuShares, maxPids }: Limits = {}): Limits {
-  return {
-    ...(memoryBytes !== undefined && { memoryBytes }),
-    ...(cpuShares !== undefined && { cpuShares }),
-    ...(maxPids !== undefined && { maxPids }),
-  };
 }

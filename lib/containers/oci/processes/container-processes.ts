@@ -34,6 +34,8 @@ export class ContainerProcesses {
   readonly #options: ContainerProcessesOptions;
   readonly #processes = new Map<string, SupervisedProcess>();
   readonly #startingIds = new Set<string>();
+  /** Of processes whose files are just being removed, by their ids. */
+  readonly #forgettings = new Map<string, Promise<void>>();
   /** Starts and removals of peas that are under way. */
   readonly #peaStarts = new Set<Promise<unknown>>();
   readonly #removals = new Set<Promise<void>>();
@@ -68,6 +70,8 @@ export class ContainerProcesses {
   async run(spec: ProcessSpec, io: ProcessIO): Promise<SupervisedProcess> {
     checkProcessSpec(spec);
     const { activity, warmer } = this.#options.host;
+    // Its namesake of before has left its id, and may not have left its place.
+    if (spec.id !== undefined) await this.#forgettings.get(spec.id)?.catch(() => {});
     const id = this.#claim(spec.id ?? randomUUID());
     try {
       const start = () => (spec.image === undefined ? this.#start(id, spec, io) : this.#beginPea(id, spec, io));
@@ -102,6 +106,28 @@ export class ContainerProcesses {
     }
   }
 
+  /** Makes the id of an ended process free and removes its files; nothing when it runs or is unknown. */
+  async forget(id: string): Promise<void> {
+    const supervised = this.#processes.get(id);
+    if (!supervised?.hasEnded || this.#isEnding) return;
+    this.#processes.delete(id);
+    const forgetting = this.#removeForgotten(supervised).finally(() => this.#forgettings.delete(id));
+    this.#forgettings.set(id, forgetting);
+    await forgetting;
+  }
+
+  async #removeForgotten(supervised: SupervisedProcess): Promise<void> {
+    const { host, file } = this.#options;
+    await supervised.opened();
+    await Promise.all(this.#removals);
+    if (Object.hasOwn(file.state.peas, supervised.id)) {
+      await file.update(({ peas }) => {
+        delete peas[supervised.id];
+      });
+    }
+    await host.supervisor.forget(supervised);
+  }
+
   /** The processes are dead; resolves when their conmons have said so, within moments. */
   async exitsReported(): Promise<void> {
     const processes = [...this.#processes.values()];
@@ -112,7 +138,7 @@ export class ContainerProcesses {
   /** What peas hold is given back with the container from now on. Resolves when none is being made or removed. */
   async beginEnding(): Promise<void> {
     this.#isEnding = true;
-    await Promise.allSettled(this.#peaStarts);
+    await Promise.allSettled([...this.#peaStarts, ...this.#forgettings.values()]);
     await Promise.all(this.#removals);
   }
 
@@ -150,7 +176,7 @@ export class ContainerProcesses {
     }
   }
 
-  /** Its directory is `/` unless told otherwise, and the container's environment is none of its business. */
+  /** Directory and environment are first those of its image; the container's environment is none of its business. */
   async #startPea(id: string, spec: ProcessSpec, io: ProcessIO): Promise<SupervisedProcess> {
     const { host, file } = this.#options;
     const { bindMounts = [], limits = {} } = spec;
@@ -159,12 +185,12 @@ export class ContainerProcesses {
     await checkBindSources(bindMounts);
     // A container whose init is gone gets no peas.
     this.#options.init();
-    const init = await makePea(host, file, id, spec);
+    const { init, env, workingDirectory } = await makePea(host, file, id, spec);
     try {
       const { state } = file;
       const container = this.#asSupervised();
-      const dir = spec.dir || '/';
-      const supervised = await startProcess({ host, state, container, init, id, spec: { ...spec, dir }, io, env: [] });
+      const dir = spec.dir || workingDirectory;
+      const supervised = await startProcess({ host, state, container, init, id, spec: { ...spec, dir }, io, env });
       this.#removeAfterExit(supervised);
       return supervised;
     } catch (error) {

@@ -113,10 +113,19 @@ export async function userMounts(bindMounts: BindMount[]): Promise<BundleMount[]
   return expanded.flat();
 }
 
-/** Of mounts at one place the last one counts. */
+/**
+ * Of mounts at one place the last one counts.
+ * @throws where the root directory is no mount, as in a plain chroot: no runtime could leave it for a container's
+ */
 function flagsOf(path: string, mounted: FlaggedMount[]): string[] {
   const mount = mounted
     .filter((candidate) => isBeneath(candidate.path, path))
-    .reduce((best, candidate) => (candidate.path.length >= best.path.length ? candidate : best));
+    .reduce<FlaggedMount | undefined>(
+      (best, candidate) => (best && best.path.length > candidate.path.length ? best : candidate),
+      undefined,
+    );
+  if (!mount) {
+    throw new Error(`${path} lies on no mount: in a chroot, mount its directory onto itself (mount --bind) before`);
+  }
   return keptFlags.filter((flag) => mount.flags.includes(flag));
 }

@@ -1,4 +1,4 @@
-import type { Limits } from '../../engine.js';
+import type { CgroupPlace } from '../ports.js';
 import { type IdMapping, unprivilegedIdMap } from '../users/id-map.js';
 import {
   type BundleMount,
@@ -37,14 +37,10 @@ export interface BundleRequest {
   /** User namespace to join, with the map of unprivileged containers; absent: that of the host. */
   userNamespace?: string;
   confinement: Confinement;
-  /** Absolute `cgroupsPath`. */
-  cgroupsPath: string;
+  place: CgroupPlace;
   cgroupsVersion: 1 | 2;
   /** Whether memory and swap can be limited together on this kernel. */
   limitsSwap: boolean;
-  limits: Limits;
-  /** The most processor time, microseconds. */
-  cpuQuota?: { quota: number; period: number };
   programMounts: BundleMount[];
   /** Files on the host that stand in for `/etc/hosts` and `/etc/resolv.conf`. */
   hostsFile: string;
@@ -58,8 +54,7 @@ export function hostNameOf(handle: string): string {
 }
 
 /**
- * `config.json` of a container, limits included, so that nothing needs to be written to its control group after it was
- * made (docs/protocol/containers.md §3.2, §3.6, §3.7).
+ * `config.json` of a container, limits included as far as its control group does not have them already (docs/protocol/containers.md §3.2, §3.6, §3.7).
  */
 export function bundleConfig(request: BundleRequest): object {
   const { confinement, userNamespace } = request;
@@ -88,7 +83,7 @@ export function bundleConfig(request: BundleRequest): object {
       ],
       ...(userNamespace !== undefined && idMaps()),
       rootfsPropagation: 'private',
-      cgroupsPath: request.cgroupsPath,
+      cgroupsPath: request.place.path,
       resources: resources(request),
       ...filters(confinement),
     },
@@ -113,19 +108,19 @@ export function filters({ isPrivileged, seccomp }: Confinement): object {
 
 /** `linux.resources`: limits, and which devices may be used. */
 export function resources(
-  request: Pick<BundleRequest, 'limits' | 'limitsSwap' | 'cpuQuota'> & {
+  request: Pick<BundleRequest, 'place' | 'limitsSwap'> & {
     confinement: Pick<Confinement, 'isPrivileged'>;
   },
 ): object {
-  const { limits, limitsSwap, cpuQuota } = request;
+  const { place, limitsSwap } = request;
   const { isPrivileged } = request.confinement;
-  const { memoryBytes, cpuShares, maxPids } = limits;
+  const { memoryBytes, cpuShares, maxPids } = place.limits;
   return {
     devices: isPrivileged ? allDevices : runtimeDevices,
     ...(memoryBytes !== undefined && {
       memory: { limit: memoryBytes, ...(limitsSwap && { swap: memoryBytes }) },
     }),
-    ...(cpuShares !== undefined && { cpu: { shares: cpuShares, ...cpuQuota } }),
+    ...(cpuShares !== undefined && { cpu: { shares: cpuShares, ...place.cpuQuota } }),
     ...(maxPids !== undefined && { pids: { limit: maxPids } }),
   };
 }

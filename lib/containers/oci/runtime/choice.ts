@@ -6,6 +6,7 @@ import { isRunning, signalProcess } from '../../../process/identity.js';
 import type { Launcher } from '../../../process/launcher.js';
 import { waitUntil } from '../../../process/wait.js';
 import { HostRequirementError } from '../../errors.js';
+import { endGroup } from '../cgroups/ending.js';
 import { findProgram, type HostTools, missingPrograms } from '../host-tools.js';
 import type { Cgroups } from '../ports.js';
 import { rootOutside } from '../users/id-map.js';
@@ -18,6 +19,8 @@ import { seccompProfile } from './seccomp.js';
 
 export interface RuntimeChoiceOptions {
   wanted: 'auto' | RuntimeName;
+  /** What a call of the runtime may take. */
+  timeoutMs: number;
   launcher: Launcher;
   /** The runtimes' own state. */
   directory: string;
@@ -85,7 +88,7 @@ export async function chooseRuntime(options: RuntimeChoiceOptions): Promise<Runt
 }
 
 async function installedRuntimes(options: RuntimeChoiceOptions): Promise<Map<RuntimeName, OciRuntime>> {
-  const { launcher, directory, tools } = options;
+  const { launcher, directory, tools, timeoutMs } = options;
   const installed = new Map<RuntimeName, OciRuntime>();
   for (const name of runtimeNames) {
     const program = await findProgram(name);
@@ -96,6 +99,7 @@ async function installedRuntimes(options: RuntimeChoiceOptions): Promise<Map<Run
       program,
       toolbox: tools.busybox,
       root: join(directory, name),
+      timeoutMs,
     });
     await runtime.prepare();
     installed.set(name, runtime);
@@ -122,10 +126,9 @@ async function probe(
       networkNamespace: keeper === undefined ? '/proc/self/ns/net' : `/proc/${keeper}/ns/net`,
       ...(keeper !== undefined && { userNamespace: `/proc/${keeper}/ns/user` }),
       confinement,
-      cgroupsPath: cgroups.pathFor(handle),
+      place: await cgroups.place(handle, { memoryBytes: 64 * 1024 * 1024, cpuShares: 2, maxPids: 8 }),
       cgroupsVersion: cgroups.version,
       limitsSwap: cgroups.limitsSwap,
-      limits: { memoryBytes: 64 * 1024 * 1024, cpuShares: 2, maxPids: 8 },
       programMounts,
       hostsFile: join(bundle, 'empty'),
       resolvConfFile: join(bundle, 'empty'),
@@ -139,6 +142,8 @@ async function probe(
     return compiled?.toString('base64');
   } finally {
     userNamespaces?.close(handle);
+    // A runtime that did not end in time may have started init.
+    await endGroup(cgroups, handle);
     await runtime.delete(handle);
     await cgroups.remove(handle);
     await rm(bundle, { recursive: true, force: true });

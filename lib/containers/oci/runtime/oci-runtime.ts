@@ -2,7 +2,7 @@ import { mkdir, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CommandError } from '../../../process/command.js';
 import { identifyProcess, type ProcessIdentity } from '../../../process/identity.js';
-import type { Launcher } from '../../../process/launcher.js';
+import type { Launcher, LaunchResult } from '../../../process/launcher.js';
 import { type RuntimeCommand, withoutStreams } from './runtime-command.js';
 
 export type RuntimeName = 'crun' | 'runc';
@@ -16,8 +16,8 @@ export interface OciRuntimeOptions {
   toolbox: string;
   /** Directory for the runtime's own state, outside every container's directory. */
   root: string;
-  /** A container must be up within this time. @default 30000 */
-  startTimeoutMs?: number;
+  /** What a call may take. @default 30000 */
+  timeoutMs?: number;
 }
 
 /**
@@ -30,7 +30,8 @@ export class OciRuntime implements RuntimeCommand {
   readonly root: string;
   readonly #launcher: Launcher;
   readonly #toolbox: string;
-  readonly #startTimeoutMs: number;
+  /** What a call may take. */
+  readonly timeoutMs: number;
 
   constructor(options: OciRuntimeOptions) {
     this.#launcher = options.launcher;
@@ -38,7 +39,7 @@ export class OciRuntime implements RuntimeCommand {
     this.name = options.name;
     this.program = options.program;
     this.root = options.root;
-    this.#startTimeoutMs = options.startTimeoutMs ?? 30_000;
+    this.timeoutMs = options.timeoutMs ?? 30_000;
   }
 
   async prepare(): Promise<void> {
@@ -60,8 +61,9 @@ export class OciRuntime implements RuntimeCommand {
     const logFile = join(bundleDirectory, 'runtime.log');
     const pidFile = join(bundleDirectory, 'init.pid');
     const args = ['--log', logFile, 'run', '--detach', '--no-new-keyring', '--pid-file', pidFile];
-    const status = await this.#runDetached([...args, '--bundle', bundleDirectory, handle]);
-    if (status !== 0) throw await this.#failure('run', status, logFile);
+    const { exitCode, hasTimedOut } = await this.#runDetached([...args, '--bundle', bundleDirectory, handle]);
+    if (hasTimedOut) throw new Error(`${this.name} run: no end within ${this.timeoutMs / 1000} s`);
+    if (exitCode !== 0) throw await this.#failure('run', exitCode, logFile);
     const pid = Number(await readFile(pidFile, 'utf8'));
     const identity = identifyProcess(pid);
     if (identity === undefined) throw new Error(`init of ${handle} ended at once`);
@@ -74,7 +76,7 @@ export class OciRuntime implements RuntimeCommand {
     const { exitCode } = await this.#launcher.launch({
       program: this.program,
       args: [...this.globalArguments, 'delete', handle],
-      timeoutMs: this.#startTimeoutMs,
+      timeoutMs: this.timeoutMs,
     });
     if (exitCode !== 0) {
       // A creation that was cut short leaves a directory that the runtime itself cannot read any more.
@@ -97,15 +99,14 @@ export class OciRuntime implements RuntimeCommand {
   }
 
   /** Init inherits the three standard streams for its whole life: a file could be filled from inside. */
-  async #runDetached(args: string[]): Promise<number | null> {
+  #runDetached(args: string[]): Promise<LaunchResult> {
     const { program, globalArguments } = withoutStreams(this, this.#toolbox);
-    const { exitCode } = await this.#launcher.launch({
+    return this.#launcher.launch({
       program,
       args: [...globalArguments, ...args],
       capturesStderr: false,
-      timeoutMs: this.#startTimeoutMs,
+      timeoutMs: this.timeoutMs,
     });
-    return exitCode;
   }
 
   async #failure(verb: string, status: number | null, logFile: string): Promise<Error> {

@@ -6,7 +6,7 @@ import { confinementOf, type Host, runtimeOf } from '../host.js';
 import { capabilitiesFor } from '../runtime/capabilities.js';
 import { withOutputOnErrors } from '../runtime/runtime-command.js';
 import type { Account } from '../users/accounts.js';
-import { attributeProcess, formatAttributes } from './attribute-tool.js';
+import { attributeSetter, formatAttributes } from './attribute-tool.js';
 import type { EntryAttributes } from './tar-normalizer.js';
 
 const limitMs = 60_000;
@@ -24,18 +24,19 @@ export async function setAttributes(
   if (entries.length === 0 || !host.hasAttributeTool) return;
   const { uid, gid } = request.account;
   const { isPrivileged, capabilities: available } = confinementOf(host, state);
+  const { timeoutMs } = runtimeOf(host, state);
   const runtime = withOutputOnErrors(runtimeOf(host, state), host.tools.busybox);
   const capabilities = capabilitiesFor({ uid, isPrivileged, available });
   const file = join(host.layout.container(state.handle), `attributes-${process.hrtime.bigint()}.json`);
   try {
-    await writeFile(file, JSON.stringify(attributeProcess({ user: { uid, gid }, capabilities }, directory)), {
+    await writeFile(file, JSON.stringify(attributeSetter({ user: { uid, gid }, capabilities }, directory)), {
       mode: 0o600,
     });
     const { exitCode, stderr } = await host.launcher.launch({
       program: runtime.program,
       args: [...runtime.globalArguments, 'exec', '--process', file, state.handle],
       input: formatAttributes(entries),
-      timeoutMs: limitMs,
+      timeoutMs: Math.min(limitMs, timeoutMs),
     });
     if (exitCode !== 0) host.logger.info('containers.stream-in.attributes', { handle: state.handle, reason: stderr });
   } catch (error) {

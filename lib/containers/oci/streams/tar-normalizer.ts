@@ -1,11 +1,23 @@
 import { Transform, type TransformCallback } from 'node:stream';
-import { blockLength, longHeader, parsePax, TarHeader } from './tar-header.js';
+import {
+  blockBytes,
+  decodeHeader,
+  decodePax,
+  encodeLong,
+  entryTypes,
+  extensionTypes,
+  paddingFor,
+  rewriteHeader,
+  type TarHeader,
+  xattrPrefix,
+} from '../images/tar/tar-format.js';
 
 /** Extended attributes of an entry of an archive. */
 export interface EntryAttributes {
-  /** As it stands in the archive. */
-  name: Buffer;
-  attributes: [name: string, value: Buffer][];
+  /** As it stands in the archive, one character for each byte. */
+  name: string;
+  /** Values are bytes, one character each. */
+  attributes: [name: string, value: string][];
 }
 
 /** More than any honest header needs; what is larger is not looked into. */
@@ -15,7 +27,8 @@ const permissionBits = 0o777;
 const pathKey = 'path';
 const linkKey = 'linkpath';
 const sizeKey = 'size';
-const attributePrefix = 'SCHILY.xattr.';
+/** An extractor of today looks at the size of files only; devices and links have none, whatever their header says. */
+const typesWithoutContent: string[] = Object.values(entryTypes).filter((type) => type !== entryTypes.file);
 
 /**
  *   header ---> content (passed on, or collected when it is an extension for the entry that follows) ---> header
@@ -37,7 +50,7 @@ export class TarNormalizer extends Transform {
   readonly entryAttributes: EntryAttributes[] = [];
   #state: State = { part: 'header' };
   #pending: Buffer = Buffer.alloc(0);
-  #extensions = new Map<string, Buffer>();
+  #extensions = new Map<string, string>();
   #attributeBytes = 0;
 
   override _transform(piece: Buffer, _encoding: BufferEncoding, done: TransformCallback): void {
@@ -66,9 +79,9 @@ export class TarNormalizer extends Transform {
         this.push(input);
         return input.length;
       case 'header':
-        if (input.length < blockLength) return 0;
-        this.#header(input.subarray(0, blockLength));
-        return blockLength;
+        if (input.length < blockBytes) return 0;
+        this.#header(input.subarray(0, blockBytes));
+        return blockBytes;
       case 'content': {
         const taken = Math.min(state.left, input.length);
         this.push(input.subarray(0, taken));
@@ -91,61 +104,75 @@ export class TarNormalizer extends Transform {
   }
 
   #header(block: Buffer): void {
-    const header = TarHeader.parse(block);
+    const header = headerIn(block);
     if (header === undefined) {
       this.#state = { part: 'rest' };
       this.push(block);
       return;
     }
-    if ('xgLK'.includes(header.type) && header.size > 0 && header.size <= longestExtension) {
-      const left = padded(header.size);
-      this.#state = { part: 'extension', type: header.type, left, padding: left - header.size, pieces: [] };
+    const isExtension = (Object.values(extensionTypes) as string[]).includes(header.type);
+    if (isExtension && header.size > 0 && header.size <= longestExtension) {
+      const padding = paddingFor(header.size);
+      this.#state = { part: 'extension', type: header.type, left: header.size + padding, padding, pieces: [] };
       return;
     }
-    this.#entry(header);
+    this.#entry(block, header);
   }
 
   #extension(type: string, blocks: Buffer, padding: number): void {
     const content = blocks.subarray(0, blocks.length - padding);
     // What a global header says of all entries is nothing that an extractor here would act on.
-    if (type === 'x') for (const [key, value] of parsePax(content)) this.#extensions.set(key, value);
-    if (type === 'L') this.#extensions.set(pathKey, untilZero(content));
-    if (type === 'K') this.#extensions.set(linkKey, untilZero(content));
+    if (type === extensionTypes.pax) for (const [key, value] of recordsIn(content)) this.#extensions.set(key, value);
+    if (type === extensionTypes.longName) this.#extensions.set(pathKey, untilZero(content));
+    if (type === extensionTypes.longLink) this.#extensions.set(linkKey, untilZero(content));
   }
 
-  #entry(header: TarHeader): void {
+  #entry(block: Buffer, header: TarHeader): void {
     const extensions = this.#extensions;
     this.#extensions = new Map();
     const path = extensions.get(pathKey);
     const link = extensions.get(linkKey);
-    const size = extensions.get(sizeKey);
-    if (link) this.push(longHeader('K', link));
-    if (path) this.push(longHeader('L', path));
-    if (size && /^\d{1,15}$/.test(size.toString())) header.size = Number(size.toString());
-    header.mode &= permissionBits;
-    this.push(header.toBlock());
+    if (link) this.push(encodeLong(extensionTypes.longLink, link));
+    if (path) this.push(encodeLong(extensionTypes.longName, path));
+    const given = extensions.get(sizeKey);
+    const size = given !== undefined && /^\d{1,15}$/.test(given) ? Number(given) : header.size;
+    this.push(rewriteHeader(block, { mode: header.mode & permissionBits, size }));
     this.#collect(path ?? header.name, extensions);
-    const left = header.hasContent ? padded(header.size) : 0;
+    const left = typesWithoutContent.includes(header.type) ? 0 : size + paddingFor(size);
     this.#state = left > 0 ? { part: 'content', left } : { part: 'header' };
   }
 
-  #collect(name: Buffer, extensions: Map<string, Buffer>): void {
-    const attributes = [...extensions].filter(([key]) => key.startsWith(attributePrefix));
+  #collect(name: string, extensions: Map<string, string>): void {
+    const attributes = [...extensions].filter(([key]) => key.startsWith(xattrPrefix));
     if (attributes.length === 0) return;
     for (const [key, value] of attributes) this.#attributeBytes += key.length + value.length;
     if (this.#attributeBytes > mostAttributeBytes) return;
     this.entryAttributes.push({
       name,
-      attributes: attributes.map(([key, value]) => [key.slice(attributePrefix.length), value]),
+      attributes: attributes.map(([key, value]) => [key.slice(xattrPrefix.length), value]),
     });
   }
 }
 
-function padded(size: number): number {
-  return Math.ceil(size / blockLength) * blockLength;
+/** Undefined for what is no header: a block of zeros, which ends an archive, or one that is damaged. */
+function headerIn(block: Buffer): TarHeader | undefined {
+  try {
+    return decodeHeader(block);
+  } catch {
+    return undefined;
+  }
 }
 
-function untilZero(text: Buffer): Buffer {
+/** None when they are damaged: the extractor then has what the header itself says. */
+function recordsIn(content: Buffer): ReadonlyMap<string, string> {
+  try {
+    return decodePax(content);
+  } catch {
+    return new Map();
+  }
+}
+
+function untilZero(text: Buffer): string {
   const end = text.indexOf(0);
-  return end < 0 ? text : text.subarray(0, end);
+  return text.toString('latin1', 0, end < 0 ? text.length : end);
 }

@@ -1,7 +1,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { lstat } from 'node:fs/promises';
 import { posix } from 'node:path';
-import { finished, PassThrough, type Readable } from 'node:stream';
+import { finished, PassThrough, Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { resolveBeneath } from '../../../files/beneath.js';
 import type { ProcessIdentity } from '../../../process/identity.js';
@@ -9,6 +9,7 @@ import { EngineError } from '../../errors.js';
 import { toolboxPathInContainer } from '../runtime/bundle-mounts.js';
 import type { Account } from '../users/accounts.js';
 import { lookUpAccount, rootOf } from '../users/container-files.js';
+import { type FileAttributes, withAttributes } from './attributed-archive.js';
 import { type ContainerShell, succeeded } from './container-shell.js';
 import { type EntryAttributes, TarNormalizer } from './tar-normalizer.js';
 
@@ -30,6 +31,13 @@ export type SetAttributes = (request: {
   directory: string;
   entries: EntryAttributes[];
 }) => Promise<void>;
+
+/** Tells the extended attributes of files that go out. */
+export type TellAttributes = (request: {
+  account: Account;
+  directory: string;
+  entry: string;
+}) => Promise<FileAttributes>;
 
 /** Files could not be streamed in; the text is that of upstream. */
 export class StreamInError extends EngineError {
@@ -99,16 +107,22 @@ export class TarStreams {
    * Archives `path` as the user; without one, the content of the user's home. With a trailing slash the entries are `./...`, else they begin with its last component.
    * A failure after the first byte destroys the stream with an error.
    *
+   * @param tellAttributes asked for extended attributes of what goes out
    * @throws UnknownUserError, NoSuchPathError
    */
-  async out(init: ProcessIdentity, { path, user }: StreamOutRequest): Promise<Readable> {
+  async out(
+    init: ProcessIdentity,
+    { path, user }: StreamOutRequest,
+    tellAttributes: TellAttributes,
+  ): Promise<Readable> {
     const account = await lookUpAccount(init, user || 'root');
     const source = posix.resolve(account.home, path);
     await this.#expectPath(init, source, path);
     const [directory, entry] = path === '' || path.endsWith('/') || source === '/' ? [source, '.'] : splitLast(source);
+    const attributes = await tellAttributes({ account, directory, entry });
     const applet = ['tar', '-c', '-f', '-', '-C', directory, '--', entry];
     const child = this.#track(this.#shell.spawn(init, account, applet, ['ignore', 'pipe', 'pipe']));
-    return outputOf(child, `error streaming out ${path}`);
+    return outputOf(child, attributes, `error streaming out ${path}`);
   }
 
   async #expectPath(init: ProcessIdentity, source: string, path: string): Promise<void> {
@@ -163,10 +177,11 @@ async function expectNoDanglingLink(init: ProcessIdentity, path: string): Promis
 }
 
 /** The child's output, which ends only after the child has ended well. */
-function outputOf(child: ChildProcess, what: string): Readable {
+function outputOf(child: ChildProcess, attributes: FileAttributes, what: string): Readable {
   const output = new PassThrough();
   const ended = succeeded(child, what);
-  pipeline(child.stdout!, output, { end: false })
+  const archive = attributes.size === 0 ? child.stdout! : Readable.from(withAttributes(child.stdout!, attributes));
+  pipeline(archive, output, { end: false })
     .then(() => ended)
     .then(
       () => output.end(),

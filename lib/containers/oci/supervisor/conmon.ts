@@ -1,6 +1,15 @@
+import { readlinkSync } from 'node:fs';
 import { CommandError } from '../../../process/command.js';
-import { commandLineOf, identifyProcess, type ProcessIdentity } from '../../../process/identity.js';
+import {
+  commandLineOf,
+  identifyProcess,
+  isRunning,
+  type ProcessIdentity,
+  signalProcess,
+} from '../../../process/identity.js';
+import { LaunchMark } from '../../../process/launch-mark.js';
 import type { Launcher } from '../../../process/launcher.js';
+import { waitUntil } from '../../../process/wait.js';
 import { ExecutableNotFoundError } from '../../errors.js';
 import type { RuntimeCommand } from '../runtime/runtime-command.js';
 import type { ProcessDirectory, ProcessTraits } from './process-directory.js';
@@ -33,7 +42,7 @@ export class ProcessStartError extends Error {}
 export async function startUnderConmon(request: ConmonRequest): Promise<number> {
   // fd 3 is where conmon tells the result. Its standard streams become those of the runtime, so they lead nowhere.
   try {
-    const { answer } = await request.launcher.launch({
+    const { answer, hasTimedOut } = await request.launcher.launch({
       program: request.program,
       args: conmonArguments(request),
       cwd: request.directory.path,
@@ -42,7 +51,8 @@ export async function startUnderConmon(request: ConmonRequest): Promise<number> 
       capturesStderr: false,
       timeoutMs: request.startTimeoutMs,
     });
-    return parseAnswer(answer);
+    if (!hasTimedOut) return parseAnswer(answer);
+    throw new ProcessStartError(`the process was not started within ${request.startTimeoutMs / 1000} s`);
   } catch (cause) {
     if (cause instanceof CommandError) throw new ProcessStartError(`cannot start ${request.program}`, { cause });
     throw cause;
@@ -91,4 +101,36 @@ export async function findConmon(directory: ProcessDirectory): Promise<ProcessId
   const pid = await directory.readConmonPid();
   if (pid === undefined || !commandLineOf(pid).includes(directory.processFile)) return undefined;
   return identifyProcess(pid);
+}
+
+/**
+ * Kills a process that the runtime has started although it reported a failure: no conmon keeps its output and exit
+ * status. It has just begun, so that its number cannot mean another one yet.
+ */
+export async function endUnreported(directory: ProcessDirectory): Promise<void> {
+  const pid = await directory.readPid();
+  const started = pid === undefined ? undefined : identifyProcess(pid);
+  if (started && isOfContainer(started.pid)) signalProcess(started, 'SIGKILL');
+}
+
+/** Whether a process has another number inside of a container than on the host. */
+function isOfContainer(pid: number): boolean {
+  try {
+    return readlinkSync(`/proc/${pid}/ns/pid`) !== readlinkSync('/proc/self/ns/pid');
+  } catch {
+    return false;
+  }
+}
+
+const conmonPatienceMs = 2_000;
+
+/**
+ * Waits for the conmon of a process that is dead, or was not started; kills one that does not end, and with it a
+ * runtime that hangs.
+ */
+export async function endConmon(directory: ProcessDirectory): Promise<void> {
+  const conmon = await findConmon(directory);
+  if (conmon === undefined) return;
+  const hasEnded = await waitUntil(() => !isRunning(conmon), { timeoutMs: conmonPatienceMs });
+  if (!hasEnded) await LaunchMark.endLaunch(conmon);
 }

@@ -14,6 +14,8 @@ export interface OutputFollowerOptions {
   isComplete: () => boolean;
   stdout?: Writable | undefined;
   stderr?: Writable | undefined;
+  /** Called when the log was opened, or cannot be: it may be removed now, and is still read to its end. */
+  onOpened: () => void;
   /** Called when a stream has taken everything up to there. */
   onDelivered: (output: OutputName, position: LogPosition) => void;
   /** Called once per stream: when it is gone, or at the end. */
@@ -35,7 +37,7 @@ export async function followOutput(options: OutputFollowerOptions): Promise<void
   const piece = Buffer.allocUnsafe(pieceLength);
   let log: OpenLog | undefined;
   try {
-    log = await OpenLog.open(path, from);
+    log = await OpenLog.open(path, from).finally(options.onOpened);
     while (sinks.areOpen && !signal.aborted) {
       const { version } = changes;
       const wasComplete = options.isComplete();

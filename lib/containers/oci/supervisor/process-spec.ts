@@ -1,5 +1,6 @@
 import { type ProcessSpec, type RlimitSpec, rlimitNames } from '../../engine.js';
 import { ExecutableNotFoundError, InvalidSpecError } from '../../errors.js';
+import { isReservedGroupName } from '../cgroups/reserved-names.js';
 import type { Confinement } from '../runtime/bundle.js';
 import { capabilitiesFor } from '../runtime/capabilities.js';
 import type { OciProcess } from '../runtime/process.js';
@@ -21,6 +22,10 @@ export function checkProcessSpec(spec: ProcessSpec): void {
   if (id !== undefined && (!idPattern.test(id) || id === '.' || id === '..')) {
     throw new InvalidSpecError(`id: ${JSON.stringify(id)} must match [A-Za-z0-9_+.-]{1,128}`);
   }
+  // Only one with an image of its own has a group of its own.
+  if (id !== undefined && spec.image !== undefined && isReservedGroupName(id)) {
+    throw new InvalidSpecError(`id: ${JSON.stringify(id)} is a name of the kernel's control groups`);
+  }
   if (dir !== undefined && dir !== '' && !dir.startsWith('/')) {
     throw new InvalidSpecError(`dir: Cwd must be an absolute path, not ${JSON.stringify(dir)}`);
   }
@@ -29,8 +34,8 @@ export function checkProcessSpec(spec: ProcessSpec): void {
     throw new InvalidSpecError('Running a process with bind mounts and no image provided is not allowed');
   }
   checkEnvironment(spec.env ?? []);
-  for (const text of [spec.path, dir ?? '', ...(spec.args ?? []), ...(spec.env ?? [])]) {
-    if (text.includes('\0')) throw new InvalidSpecError('path, dir, args, env: must not contain NUL');
+  for (const text of [spec.path, dir ?? '', ...(spec.args ?? [])]) {
+    if (text.includes('\0')) throw new InvalidSpecError('path, dir, args: must not contain NUL');
   }
   for (const [name, value] of Object.entries(spec.rlimits ?? {})) {
     if (!isRlimitName(name)) throw new InvalidSpecError(`rlimits.${name}: there is no such limit`);
@@ -42,9 +47,9 @@ function isRlimitName(name: string): boolean {
   return (rlimitNames as string[]).includes(name);
 }
 
-/** @throws InvalidSpecError for an entry without `=` */
+/** @throws InvalidSpecError for an entry without `=`, or with a NUL */
 export function checkEnvironment(env: string[]): void {
-  const wrong = env.findIndex((entry) => entry.indexOf('=') < 1);
+  const wrong = env.findIndex((entry) => entry.indexOf('=') < 1 || entry.includes('\0'));
   if (wrong >= 0) throw new InvalidSpecError(`env[${wrong}]: must be NAME=value`);
 }
 

@@ -56,6 +56,7 @@ export class SupervisedProcess {
   readonly #cursors: Record<OutputName, DeliveryCursor>;
   /** How many follow each stream. */
   readonly #followers: Record<OutputName, number> = { stdout: 0, stderr: 0 };
+  readonly #openings = new Set<Promise<void>>();
   #isWatchingOutput = false;
   #isLooking = false;
   #mustLookAgain = false;
@@ -95,6 +96,11 @@ export class SupervisedProcess {
 
   get deliveredAt(): number | undefined {
     return this.#deliveredAt;
+  }
+
+  /** Resolves when all who are attached by now have opened the log. */
+  async opened(): Promise<void> {
+    await Promise.all(this.#openings);
   }
 
   /** Looks whether the process has ended; called on every hint and, in case a hint was lost, from time to time. */
@@ -202,9 +208,15 @@ export class SupervisedProcess {
     });
     if (stdout) this.#followers.stdout += 1;
     if (stderr) this.#followers.stderr += 1;
+    let onOpened = () => {};
+    const opening = new Promise<void>((resolve) => {
+      onOpened = resolve;
+    }).finally(() => this.#openings.delete(opening));
+    this.#openings.add(opening);
     await followOutput({
       path,
       from,
+      onOpened,
       changes: this.#changes,
       isComplete: () => this.#hasEnded,
       stdout,

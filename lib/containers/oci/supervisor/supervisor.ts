@@ -1,17 +1,18 @@
 import { join } from 'node:path';
 import { errorData, type Logger } from '../../../logging/logger.js';
-import {
-  identifyProcess,
-  isRunning,
-  type ProcessIdentity,
-  readProcessStatus,
-  signalProcess,
-} from '../../../process/identity.js';
+import { identifyProcess, isRunning, type ProcessIdentity, readProcessStatus } from '../../../process/identity.js';
 import type { Launcher } from '../../../process/launcher.js';
 import { waitUntil } from '../../../process/wait.js';
 import type { OciProcess } from '../runtime/process.js';
 import type { RuntimeCommand } from '../runtime/runtime-command.js';
-import { explainStartFailure, findConmon, ProcessStartError, startUnderConmon } from './conmon.js';
+import {
+  endConmon,
+  endUnreported,
+  explainStartFailure,
+  findConmon,
+  ProcessStartError,
+  startUnderConmon,
+} from './conmon.js';
 import { listProcessIds, ProcessDirectory, type ProcessTraits } from './process-directory.js';
 import { SupervisedProcess } from './supervised-process.js';
 
@@ -108,6 +109,7 @@ export class Supervisor {
       });
     } catch (error) {
       await endConmon(directory);
+      await endUnreported(directory);
       await directory.remove();
       throw error instanceof ProcessStartError ? explainStartFailure(error, process.args[0] ?? '') : error;
     }
@@ -210,15 +212,6 @@ function directoryOf(
 
 async function hasExited(directory: ProcessDirectory): Promise<boolean> {
   return (await directory.readExitStatus()) !== undefined;
-}
-
-const conmonPatienceMs = 2_000;
-
-async function endConmon(directory: ProcessDirectory): Promise<void> {
-  const conmon = await findConmon(directory);
-  if (conmon === undefined) return;
-  const hasEnded = await waitUntil(() => !isRunning(conmon), { timeoutMs: conmonPatienceMs });
-  if (!hasEnded) signalProcess(conmon, 'SIGKILL');
 }
 
 /**

@@ -1,16 +1,20 @@
+import { randomBytes } from 'node:crypto';
 import { mkdir, open, rm, stat, statfs, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
+import { errorData, type Logger } from '../../../logging/logger.js';
 import { HostRequirementError } from '../../errors.js';
 import { runHostProgram } from '../host-program.js';
 import { growLoopDevice, loopDevicesBeneath, mountImage, unmount } from '../mounts.js';
 import type { DiskUsage } from '../ports.js';
-import { blockBytes, geometryFor, grownSizeBytes, type ImageLimits, neededBytes } from './image-geometry.js';
-
-/** What the empty file system takes for itself, ballast excepted. */
-export interface Baseline {
-  usedBlocks: number;
-  usedInodes: number;
-}
+import type { Baseline, DiskDriver, LimitedVolume } from './disk-driver.js';
+import {
+  blockBytes,
+  capacityFor,
+  geometryFor,
+  grownSizeBytes,
+  type ImageLimits,
+  neededBytes,
+} from './image-geometry.js';
 
 /** Free room that the ballast of a fresh image leaves for the directories of the overlay. */
 const spareRoomBytes = 64 * blockBytes;
@@ -27,9 +31,24 @@ const spareRoomBytes = 64 * blockBytes;
  * process and, unlike growing a mounted file system, no CAP_SYS_RESOURCE. Its blocks are holes in the image, so that
  * it costs nothing. Inodes have no ballast: their number is decided by mkfs.
  */
-export const loopImage = {
-  /** Formats and mounts an image and fills it with ballast: `setLimit` comes next. Cleans up when it fails. */
-  async create(directory: string, capacity: ImageLimits): Promise<void> {
+export class LoopImages implements DiskDriver {
+  readonly name = 'loop-image';
+  readonly #logger: Logger;
+
+  constructor({ logger }: { logger: Logger }) {
+    this.#logger = logger;
+  }
+
+  capacityFor({ bytes, inodes }: ImageLimits): ImageLimits {
+    return { bytes: capacityFor(bytes), inodes };
+  }
+
+  newName(): string {
+    return randomBytes(6).toString('hex');
+  }
+
+  /** Formats and mounts an image and fills it with ballast: `limit` comes next. Cleans up when it fails. */
+  async prepare(directory: string, capacity: ImageLimits): Promise<void> {
     const image = join(directory, 'image');
     const data = join(directory, 'data');
     try {
@@ -43,47 +62,70 @@ export const loopImage = {
       await rm(image, { force: true });
       throw error;
     }
-  },
+  }
 
-  /** What is in use now; the image must be empty. */
+  /** Ballast excepted. */
   async baseline(directory: string): Promise<Baseline> {
     const { usedBlocks, usedInodes } = await usedIn(directory);
     return { usedBlocks, usedInodes };
-  },
+  }
 
   /** No process, two system calls. */
-  async usage(directory: string, baseline: Baseline): Promise<DiskUsage> {
-    const used = await usedIn(directory);
+  async usage({ volumeDirectory, baseline }: LimitedVolume): Promise<DiskUsage> {
+    const used = await usedIn(volumeDirectory);
     return {
       bytesUsed: Math.max(used.usedBlocks - baseline.usedBlocks, 0) * blockBytes,
       inodesUsed: Math.max(used.usedInodes - baseline.usedInodes, 0),
     };
-  },
+  }
 
   /**
-   * Lets the image hold `bytes` in total. More than its capacity grows the file system.
+   * More bytes than the image's capacity grow the file system. The number of inodes becomes larger only; without a
+   * limit so far, the image was made with that number.
    *
-   * @throws when a smaller limit has no room beside what is in use (the old one stays), and when the file system would
-   *   have to grow but the engine lacks CAP_SYS_RESOURCE
+   * @throws when the file system would have to grow but the engine lacks CAP_SYS_RESOURCE
    */
-  async setLimit(directory: string, baseline: Baseline, bytes: number): Promise<void> {
-    let ballast = await ballastFor(directory, baseline, bytes);
-    if (ballast.wantedBytes < 0) {
-      await grow(directory, { bytes, inodes: 0 });
-      ballast = await ballastFor(directory, baseline, bytes);
-      if (ballast.wantedBytes < 0) throw new Error(`cannot grow the image in ${directory} to hold ${bytes} bytes`);
+  async limit(volume: LimitedVolume, asked: ImageLimits): Promise<ImageLimits> {
+    const { volumeDirectory, baseline } = volume;
+    const inodes = Math.max(asked.inodes, volume.inodes ?? 0);
+    if (volume.inodes !== undefined && inodes > volume.inodes) await growInodes(volumeDirectory, inodes);
+    try {
+      await setLimit(volumeDirectory, baseline, asked.bytes);
+    } catch (error) {
+      if (volume.bytes === undefined || asked.bytes > volume.bytes) throw error;
+      const { bytes } = asked;
+      this.#logger.info('a smaller disk limit has no room beside what is in use', { bytes, ...errorData(error) });
+      return { bytes: volume.bytes, inodes };
     }
-    if (ballast.wantedBytes < ballast.bytes) await truncate(join(directory, 'data', 'ballast'), ballast.wantedBytes);
-    else await extendBallast(join(directory, 'data'), ballast.wantedBytes);
-  },
+    return { bytes: asked.bytes, inodes };
+  }
 
-  /** Brings the number of inodes to at least this. `setLimit` must follow: the new inodes come with blocks. */
-  async growInodes(directory: string, inodes: number): Promise<void> {
-    const { files } = await statfs(join(directory, 'data'));
-    if (files >= inodes) return;
-    await grow(directory, { bytes: 0, inodes });
-  },
-};
+  async forget(): Promise<void> {}
+}
+
+/**
+ * Lets the image hold `bytes` in total. More than its capacity grows the file system.
+ *
+ * @throws when a smaller limit has no room beside what is in use (the old one stays), and when the file system would
+ *   have to grow but the engine lacks CAP_SYS_RESOURCE
+ */
+async function setLimit(directory: string, baseline: Baseline, bytes: number): Promise<void> {
+  let ballast = await ballastFor(directory, baseline, bytes);
+  if (ballast.wantedBytes < 0) {
+    await grow(directory, { bytes, inodes: 0 });
+    ballast = await ballastFor(directory, baseline, bytes);
+    if (ballast.wantedBytes < 0) throw new Error(`cannot grow the image in ${directory} to hold ${bytes} bytes`);
+  }
+  if (ballast.wantedBytes < ballast.bytes) await truncate(join(directory, 'data', 'ballast'), ballast.wantedBytes);
+  else await extendBallast(join(directory, 'data'), ballast.wantedBytes);
+}
+
+/** Brings the number of inodes to at least this. `setLimit` must follow: the new inodes come with blocks. */
+async function growInodes(directory: string, inodes: number): Promise<void> {
+  const { files } = await statfs(join(directory, 'data'));
+  if (files >= inodes) return;
+  await grow(directory, { bytes: 0, inodes });
+}
 
 async function usedIn(directory: string): Promise<Baseline & { availableBytes: number; ballastBytes: number }> {
   const data = join(directory, 'data');

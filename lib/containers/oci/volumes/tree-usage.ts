@@ -1,6 +1,10 @@
 import { lstat, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { runHostProgram } from '../host-program.js';
 import type { DiskUsage } from '../ports.js';
+
+/** Thousands of files are visited, on a disk that may be busy. */
+const limitMs = 300_000;
 
 /** Entries looked at before other work gets its turn. */
 const batch = 64;
@@ -29,4 +33,16 @@ export async function treeUsage(directory: string): Promise<DiskUsage> {
     for (const entry of entries) if (entry.isDirectory()) pending.push(join(parent, entry.name));
   }
   return usage;
+}
+
+/**
+ * The bytes of `treeUsage`, for a tree of thousands of files: a process of its own counts them in a tenth of the time.
+ *
+ * @throws CommandError when something cannot be read, or vanishes meanwhile
+ */
+export async function bigTreeBytes(directory: string): Promise<number> {
+  const args = ['--summarize', '--block-size=1', '--', directory];
+  const { stdout } = await runHostProgram('coreutils', 'du', args, { timeoutMs: limitMs });
+  const { blocks } = await lstat(directory);
+  return Number.parseInt(stdout, 10) - blocks * 512;
 }

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { VolumeLease } from '../ports.js';
+import { quotaDriverNames } from './disk-driver.js';
 
 /** The kind of a volume: all that a spare one must agree in. */
 const kindSchema = z.object({
@@ -11,7 +12,7 @@ const kindSchema = z.object({
   layers: z.array(z.string()),
   /** As in `Image`. */
   hasMetacopy: z.boolean(),
-  /** Absent: no limit, no image. */
+  /** Absent: no limit. */
   capacity: z.object({ bytes: z.number(), inodes: z.number() }).optional(),
 });
 
@@ -19,7 +20,7 @@ export type VolumeKind = z.infer<typeof kindSchema>;
 
 const volumeSchema = z.object({
   /** `raw`: nothing was mounted, the container has the image's own directory. */
-  driver: z.enum(['loop-image', 'none', 'raw']),
+  driver: z.enum([...quotaDriverNames, 'none', 'raw']),
   /** `<volumes>/<id>/rootfs` */
   mountPoint: z.string(),
   /** `<volumes>/<id>` */

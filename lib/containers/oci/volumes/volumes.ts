@@ -8,10 +8,13 @@ import { detachLoopDevice, listMounts, loopDevicesBeneath, unmount } from '../mo
 import type { DiskUsage, Image, Images, VolumeLease, VolumeRequest, Volumes } from '../ports.js';
 import type { StartActivity } from '../start-activity.js';
 import { WarmPool } from '../warm-pool.js';
+import type { DiskDriver, DriverSetting } from './disk-driver.js';
 import { bytesBesideImage, usableLimit } from './disk-limit.js';
-import { capacityFor, type ImageLimits, inodesWithoutLimit } from './image-geometry.js';
-import { loopImage } from './loop-image.js';
+import { type ImageLimits, inodesWithoutLimit } from './image-geometry.js';
+import { LoopImages } from './loop-image.js';
 import { layOverlay } from './overlay.js';
+import { findProjectQuota } from './quota/driver-choice.js';
+import { ForeignProjectError, type ProjectQuota } from './quota/project-quota.js';
 import { treeUsage } from './tree-usage.js';
 import { kindKey, parseKind, parseVolume, type Volume, type VolumeKind } from './volume-record.js';
 
@@ -19,10 +22,12 @@ export interface VolumesOptions {
   /** Where volumes live; its file system holds what containers write. Created when missing; nothing else may be in it. */
   directory: string;
   /**
-   * `loop-image` enforces limits by an ext4 image per container; `none` enforces no limit at all (development only).
-   * @default 'loop-image'
+   * How limits are enforced (docs/protocol/containers.md §4.3): by the file system's project quotas (`xfs-prj`,
+   * `ext4-prj`), by an ext4 image per container (`loop-image`), or not at all (`none`, development only).
+   * `auto`: by projects where the file system of `directory` has them, else by images.
+   * @default 'auto'
    */
-  driver?: 'loop-image' | 'none';
+  driver?: DriverSetting;
   /** Keeps the layers that a volume is laid over. */
   layers: Pick<Images, 'retain' | 'release'>;
   /** Spare volumes of the kind that was asked for last; each of up to two other recent kinds has one. 0: no spares. @default 3 */
@@ -42,12 +47,14 @@ const defaultSpares = 3;
 /** A walk through an unlimited layer is costly; its result is good for so long. */
 const treeUsageAgeMs = 30_000;
 const removalRetries = 5;
+/** A project that is somebody else's is passed over so often. */
+const mostTries = 10;
 
 /**
  * Root file systems of containers (docs/adr/0002-one-container-engine.md).
  *
  *     <directory>/<id>/image     sparse ext4 image (driver loop-image)
- *                      data/     the image mounted; with driver none a plain directory
+ *                      data/     the image mounted; else a plain directory, with drivers by project of a project
  *                      data/upper, data/work
  *                      lower/    the image's layers
  *                      rootfs/   overlay: lower below, upper above
@@ -73,10 +80,16 @@ class OverlayVolumes implements Volumes {
   readonly #imageSizes = new Map<string, Promise<number>>();
   readonly #treeUsages = new Map<string, { at: number; usage: Promise<DiskUsage> }>();
   #isVolatile = true;
+  /** Of new volumes; undefined: limits are not enforced. */
+  #driver: DiskDriver | undefined;
+  readonly #images: LoopImages;
+  /** Only where the file system of the volumes has projects, whatever new volumes get. */
+  #projects: ProjectQuota | undefined;
 
   constructor(options: VolumesOptions) {
     this.#options = options;
     this.#logger = options.logger;
+    this.#images = new LoopImages({ logger: options.logger });
     this.#pool = new WarmPool({
       name: 'volumes',
       size: options.spares ?? defaultSpares,
@@ -101,12 +114,12 @@ class OverlayVolumes implements Volumes {
   async create(request: VolumeRequest): Promise<VolumeLease> {
     const { image } = request;
     const isCounted = request.scope === 'total';
-    const asked = this.#options.driver === 'none' || image.isRaw ? undefined : await this.#limitsOf(request, isCounted);
+    const asked = this.#driver && !image.isRaw ? await this.#limitsOf(request, isCounted) : undefined;
     const { identity, lowerDirectories, bytes } = image;
     const volume = image.isRaw ? this.#rawVolume(image) : await this.#obtain(image, asked);
     const link = join(request.directory, 'rootfs');
     try {
-      if (asked) await loopImage.setLimit(volume.volumeDirectory, volume.baseline, asked.bytes);
+      if (asked) await this.#driver?.limit(volume, asked);
       await symlink(volume.mountPoint, link);
     } catch (error) {
       if (!image.isRaw) await this.#removeAll([volume.volumeDirectory]);
@@ -135,8 +148,7 @@ class OverlayVolumes implements Volumes {
   async usage(lease: VolumeLease): Promise<DiskUsage> {
     const volume = parseVolume(lease);
     if (volume.driver === 'raw') return { bytesUsed: 0, inodesUsed: 0 };
-    if (volume.driver === 'loop-image') return loopImage.usage(volume.volumeDirectory, volume.baseline);
-    return this.#treeUsage(volume.volumeDirectory);
+    return this.#driverOf(volume)?.usage(volume) ?? this.#treeUsage(volume.volumeDirectory);
   }
 
   async imageBytes(lease: VolumeLease): Promise<number> {
@@ -149,7 +161,8 @@ class OverlayVolumes implements Volumes {
     asked: { bytes?: number; inodes?: number; scope?: DiskScope },
   ): Promise<VolumeLease> {
     const volume = parseVolume(lease);
-    if (volume.driver !== 'loop-image') {
+    const driver = this.#driverOf(volume);
+    if (!driver) {
       this.#logger.warn('a volume that was made without a limit cannot get one', { directory: volume.volumeDirectory });
       return lease;
     }
@@ -158,16 +171,9 @@ class OverlayVolumes implements Volumes {
       asked.bytes === undefined
         ? (volume.bytes ?? (await this.#depotBytes()))
         : await this.#writableBytes(asked.bytes, volume.image, isCounted);
-    const inodes = Math.max(asked.inodes ?? 0, volume.inodes ?? 0);
-    if (inodes > (volume.inodes ?? 0)) await loopImage.growInodes(volume.volumeDirectory, inodes);
-    try {
-      await loopImage.setLimit(volume.volumeDirectory, volume.baseline, bytes);
-    } catch (error) {
-      if (bytes > (volume.bytes ?? 0)) throw error;
-      this.#logger.info('a smaller disk limit has no room beside what is in use', { bytes, ...errorData(error) });
-      return { ...lease, inodes };
-    }
-    return { ...lease, bytes, inodes, ...(volume.image && { image: { ...volume.image, isCounted } }) };
+    const limits = await driver.limit(volume, { bytes, inodes: asked.inodes ?? volume.inodes ?? 0 });
+    const isAsAsked = limits.bytes === bytes;
+    return { ...lease, ...limits, ...(isAsAsked && volume.image && { image: { ...volume.image, isCounted } }) };
   }
 
   async release(lease: VolumeLease): Promise<void> {
@@ -196,16 +202,18 @@ class OverlayVolumes implements Volumes {
     }
   }
 
-  async #make(kind: VolumeKind): Promise<Volume> {
-    const volumeDirectory = join(this.#options.directory, randomBytes(6).toString('hex'));
+  async #make(kind: VolumeKind, tries = mostTries): Promise<Volume> {
+    const driver = kind.capacity && this.#driver;
+    const volumeDirectory = join(this.#options.directory, driver?.newName() ?? randomBytes(6).toString('hex'));
     this.#options.layers.retain(kind.layers);
     this.#known.set(volumeDirectory, kind.layers);
     try {
-      return await this.#mount(volumeDirectory, kind);
+      return await this.#mount(volumeDirectory, kind, driver);
     } catch (error) {
       await this.#removeAll([volumeDirectory]).catch((failure: unknown) => {
         this.#logger.error('cannot remove a half-made volume', { volumeDirectory, ...errorData(failure) });
       });
+      if (error instanceof ForeignProjectError && tries > 1) return this.#make(kind, tries - 1);
       throw error;
     }
   }
@@ -217,7 +225,7 @@ class OverlayVolumes implements Volumes {
       lowerDirectories,
       layers,
       hasMetacopy,
-      ...(limits && { capacity: { bytes: capacityFor(limits.bytes), inodes: limits.inodes } }),
+      ...(limits && this.#driver && { capacity: this.#driver.capacityFor(limits) }),
     };
     return this.#pool.obtain(kindKey(kind), () => this.#make(kind));
   }
@@ -258,17 +266,22 @@ class OverlayVolumes implements Volumes {
     return blocks * bsize;
   }
 
-  async #mount(volumeDirectory: string, kind: VolumeKind): Promise<Volume> {
+  #driverOf(volume: Volume): DiskDriver | undefined {
+    if (volume.driver === 'loop-image') return this.#images;
+    return volume.driver === this.#projects?.name ? this.#projects : undefined;
+  }
+
+  async #mount(volumeDirectory: string, kind: VolumeKind, driver: DiskDriver | undefined): Promise<Volume> {
     await mkdir(volumeDirectory, { mode: 0o711 });
-    if (kind.capacity) await loopImage.create(volumeDirectory, kind.capacity);
+    if (driver && kind.capacity) await driver.prepare(volumeDirectory, kind.capacity);
     else await mkdir(join(volumeDirectory, 'data'));
     const { lowerDirectories, hasMetacopy: metacopy } = kind;
     await layOverlay(volumeDirectory, lowerDirectories, { volatile: this.#isVolatile, metacopy });
     return {
-      driver: kind.capacity ? 'loop-image' : 'none',
+      driver: driver?.name ?? 'none',
       mountPoint: join(volumeDirectory, 'rootfs'),
       volumeDirectory,
-      baseline: kind.capacity ? await loopImage.baseline(volumeDirectory) : { usedBlocks: 0, usedInodes: 0 },
+      baseline: (await driver?.baseline(volumeDirectory)) ?? { usedBlocks: 0, usedInodes: 0 },
       layers: kind.layers,
     };
   }
@@ -283,6 +296,7 @@ class OverlayVolumes implements Volumes {
         this.#treeUsages.delete(directory);
       }),
     );
+    await this.#projects?.forget(directories);
   }
 
   #treeUsage(volumeDirectory: string): Promise<DiskUsage> {
@@ -293,19 +307,13 @@ class OverlayVolumes implements Volumes {
     return usage;
   }
 
-  /** Makes a small volume and removes it: what is missing shows now, not with the first container. */
+  /** Makes small volumes and removes them: what is missing shows now, not with the first container. */
   async #probe(): Promise<void> {
     const lower = join(this.#options.directory, `probe-${randomBytes(6).toString('hex')}`);
     await mkdir(lower);
     try {
       await this.#probeOverlay(lower);
-      if (this.#options.driver === 'none') {
-        this.#logger.warn('disk limits of containers are not enforced');
-        return;
-      }
-      const volume = await this.#make(await kindOf(lower, { bytes: capacityFor(1024 * 1024), inodes: 64 }));
-      await this.#removeAll([volume.volumeDirectory]);
-      this.#logger.info('disk limits of containers are enforced', { driver: 'loop-image', volatile: this.#isVolatile });
+      await this.#chooseDriver(lower);
     } catch (error) {
       if (error instanceof HostRequirementError) throw error;
       const reason = error instanceof Error ? error.message : String(error);
@@ -316,6 +324,43 @@ class OverlayVolumes implements Volumes {
     } finally {
       await rm(lower, { recursive: true, force: true });
     }
+  }
+
+  /**
+   * The first driver that works, of those that the setting lets have a try.
+   *
+   * @throws HostRequirementError when the driver that must be used does not work
+   */
+  async #chooseDriver(lower: string): Promise<void> {
+    const { driver: setting = 'auto', directory } = this.#options;
+    this.#projects = await findProjectQuota({ setting, directory, logger: this.#logger });
+    if (setting === 'none') {
+      this.#logger.warn('disk limits of containers are not enforced');
+      return;
+    }
+    if (setting !== 'loop-image' && this.#projects) {
+      try {
+        await this.#tryDriver(this.#projects, lower);
+        return;
+      } catch (error) {
+        const { name } = this.#projects;
+        if (setting === name) {
+          throw new HostRequirementError(`the quota driver ${name} does not work in ${directory}: ${String(error)}`, {
+            cause: error,
+          });
+        }
+        this.#logger.warn('a quota driver does not work here', { driver: name, ...errorData(error) });
+      }
+    }
+    await this.#tryDriver(this.#images, lower);
+  }
+
+  async #tryDriver(driver: DiskDriver, lower: string): Promise<void> {
+    this.#driver = driver;
+    const capacity = driver.capacityFor({ bytes: 1024 * 1024, inodes: 64 });
+    const volume = await this.#make(await kindOf(lower, capacity));
+    await this.#removeAll([volume.volumeDirectory]);
+    this.#logger.info('disk limits of containers are enforced', { driver: driver.name, volatile: this.#isVolatile });
   }
 
   /** `volatile` came with Linux 5.10; older kernels refuse the mount. */

@@ -25,10 +25,19 @@ export interface Envelope {
   content: Buffer;
 }
 
-const root = protobuf.parse(wardenProto).root;
-// Only then does the decoder know which fields are required.
-root.resolveAll();
-const envelopeType = root.lookupType('warden.Message');
+let parsedRoot: protobuf.Root | undefined;
+
+/** Parsed when it is needed: a program that may speak the protocol need not pay for it at each start. */
+function typeOf(message: string): protobuf.Type {
+  if (!parsedRoot) {
+    const { root } = protobuf.parse(wardenProto);
+    // Only then does the decoder know which fields are required.
+    root.resolveAll();
+    parsedRoot = root;
+  }
+  return parsedRoot.lookupType(`warden.${message}`);
+}
+
 const typeNames = new Map(Object.entries(typeNumbers).map(([name, number]) => [number as number, name as TypeName]));
 
 /** The payload of a frame with a request in it. */
@@ -43,7 +52,11 @@ export function encodeResponse<Name extends TypeName>(type: Name, fields: Respon
 
 /** @throws UnreadableMessageError */
 export function decodeEnvelope(payload: Buffer): Envelope {
-  const { type, payload: content } = readFields(envelopeType, payload, (reason) => new UnreadableMessageError(reason));
+  const { type, payload: content } = readFields(
+    typeOf('Message'),
+    payload,
+    (reason) => new UnreadableMessageError(reason),
+  );
   const name = typeof type === 'number' ? typeNames.get(type) : undefined;
   if (name === undefined) throw new UnreadableMessageError(`there is no message type ${String(type)}`);
   return { type: name, content: content as Buffer };
@@ -60,18 +73,16 @@ export function decodeResponse<Name extends TypeName>(type: Name, content: Buffe
 }
 
 function encode(type: TypeName, message: string, fields: object): Buffer {
-  const messageType = root.lookupType(`warden.${message}`);
+  const messageType = typeOf(message);
   const payload = messageType.encode(messageType.fromObject(fields)).finish();
+  const envelopeType = typeOf('Message');
   return Buffer.from(envelopeType.encode(envelopeType.create({ type: typeNumbers[type], payload })).finish());
 }
 
 function decode(message: string, schema: z.ZodType, content: Buffer): unknown {
-  const fields = readFields(
-    root.lookupType(`warden.${message}`),
-    content,
-    (reason) => new InvalidMessageError(`${message}: ${reason}`),
-    { enums: String },
-  );
+  const fields = readFields(typeOf(message), content, (reason) => new InvalidMessageError(`${message}: ${reason}`), {
+    enums: String,
+  });
   const parsed = schema.safeParse(fields);
   if (parsed.success) return parsed.data;
   const { path, message: reason } = parsed.error.issues[0]!;

@@ -127,6 +127,11 @@ export class WardenServer implements RequestServer {
     for (const container of this.#registry.containers) container.release();
   }
 
+  /** Of clients, at this moment. */
+  get connectionCount(): number {
+    return this.#connections.size;
+  }
+
   handles(): string[] {
     return this.#registry.handles;
   }

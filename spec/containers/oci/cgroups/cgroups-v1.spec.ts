@@ -19,24 +19,25 @@ describe('control groups version 1', () => {
   let controllers: Map<string, string>;
   const children: ChildProcess[] = [];
 
+  const pathOf = (handle: string) => `/isthmus-${tag}/${handle}`;
   /** Makes a container's groups as a runtime does. */
   const makeGroups = (handle: string) => {
-    for (const mount of hierarchies) mkdirSync(`${mount}${cgroups.pathFor(handle)}`, { recursive: true });
+    for (const mount of hierarchies) mkdirSync(`${mount}${pathOf(handle)}`, { recursive: true });
     const cpuset = controllers.get('cpuset')!;
-    for (const group of [`${cgroups.pathFor('')}`, cgroups.pathFor(handle)]) {
+    for (const group of [pathOf(''), pathOf(handle)]) {
       for (const file of ['cpuset.cpus', 'cpuset.mems']) {
         writeFileSync(`${cpuset}${group}/${file}`, readFileSync(`${cpuset}/${file}`));
       }
     }
   };
   const file = (controller: string, handle: string, name: string) =>
-    `${controllers.get(controller)}${cgroups.pathFor(handle)}/${name}`;
+    `${controllers.get(controller)}${pathOf(handle)}/${name}`;
   const read = (controller: string, handle: string, name: string) =>
     readFileSync(file(controller, handle, name), 'utf8').trim();
 
   /** Runs a script in the container's groups; it has joined them when this resolves. */
   const run = async (handle: string, script: string): Promise<ChildProcess> => {
-    const join = hierarchies.map((mount) => `echo $$ > ${mount}${cgroups.pathFor(handle)}/cgroup.procs`).join('; ');
+    const join = hierarchies.map((mount) => `echo $$ > ${mount}${pathOf(handle)}/cgroup.procs`).join('; ');
     const child = spawn('bash', ['-c', `${join}; ${script}`], { stdio: 'ignore' });
     children.push(child);
     await eventually(
@@ -68,15 +69,29 @@ describe('control groups version 1', () => {
     expect(hierarchies.filter((mount) => existsSync(`${mount}/isthmus-${tag}`))).to.deep.equal([]);
   });
 
+  it('are made and limited by the runtime', async () => {
+    expect(await cgroups.place('p', { memoryBytes: MiB, cpuShares: 512 })).to.deep.equal({
+      path: pathOf('p'),
+      limits: { memoryBytes: MiB, cpuShares: 512 },
+    });
+    const bounded = createCgroups({ tag, cpuQuotaPerShareUs: 50, logger: silentLogger });
+    expect(await bounded.place('p', { cpuShares: 512 })).to.deep.equal({
+      path: pathOf('p'),
+      limits: { cpuShares: 512 },
+      cpuQuota: { quota: 25_600, period: 100_000 },
+    });
+    expect(await cgroups.list()).to.deep.equal([]);
+  });
+
   it('finds the processes of a group and of those below it', async () => {
     makeGroups('a');
     const outer = await run('a', 'exec sleep 60');
     const inner = spawn('sleep', ['60'], { stdio: 'ignore' });
     children.push(inner);
     for (const mount of hierarchies) {
-      mkdirSync(`${mount}${cgroups.pathFor('a')}/below`);
+      mkdirSync(`${mount}${pathOf('a')}/below`);
       if (mount === controllers.get('cpuset')) continue;
-      writeFileSync(`${mount}${cgroups.pathFor('a')}/below/cgroup.procs`, String(inner.pid));
+      writeFileSync(`${mount}${pathOf('a')}/below/cgroup.procs`, String(inner.pid));
     }
     expect(await cgroups.processes('a')).to.have.members([outer.pid, inner.pid]);
     expect(await cgroups.processes('unknown')).to.deep.equal([]);

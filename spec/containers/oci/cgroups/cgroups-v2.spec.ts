@@ -68,7 +68,23 @@ describe('control groups version 2, on a recorded tree', () => {
         cacheBytes: 500,
         inactiveFileBytes: 400,
         swapBytes: 77,
-        counters: { anon: 1000, file: 500, kernel_stack: 1, active_file: 100, inactive_file: 400 },
+        counters: {
+          ...{ anon: 1000, file: 500, kernel_stack: 1, active_file: 100, inactive_file: 400, inactive_anon: 0 },
+          ...{
+            active_anon: 0,
+            unevictable: 0,
+            pgfault: 0,
+            pgmajfault: 0,
+            cache: 500,
+            rss: 1000,
+            mapped_file: 0,
+            swap: 77,
+          },
+          ...{ total_cache: 500, total_rss: 1000, total_mapped_file: 0, total_swap: 77, total_inactive_anon: 0 },
+          ...{ total_active_anon: 0, total_inactive_file: 400, total_active_file: 100, total_unevictable: 0 },
+          ...{ total_pgfault: 0, total_pgmajfault: 0 },
+          ...{ hierarchical_memory_limit: 2 ** 63 - 4096, hierarchical_memsw_limit: 2 ** 63 - 4096 },
+        },
       },
       cpu: { usageNs: 1_234_000, userNs: 1_000_000, systemNs: 234_000 },
       pids: { current: 2, max: 0 },
@@ -85,6 +101,27 @@ describe('control groups version 2, on a recorded tree', () => {
     expect(read('isthmus-beef/app/memory.swap.max')).to.equal('0');
     expect(read('isthmus-beef/app/cpu.weight')).to.equal('100');
     expect(read('isthmus-beef/app/pids.max')).to.equal('50');
+  });
+
+  it('limits a container above the group of its processes, where there is room for others', async () => {
+    await cgroups.start();
+    write('isthmus-beef/app', { 'cgroup.controllers': 'cpuset cpu io memory pids\n', 'cgroup.subtree_control': '' });
+    expect(await cgroups.place('app', { memoryBytes: 1_048_576, maxPids: 50 })).to.deep.equal({
+      path: '/isthmus-beef/app/@processes',
+      limits: {},
+    });
+    expect(read('isthmus-beef/app/memory.max')).to.equal('1048576');
+    expect(read('isthmus-beef/app/pids.max')).to.equal('50');
+    expect(read('isthmus-beef/app/cgroup.subtree_control')).to.equal('+cpu +memory +pids +cpuset +io');
+    const { counters } = (await cgroups.stats('app')).memory;
+    expect(counters).to.include({ hierarchical_memory_limit: 1_048_576, hierarchical_memsw_limit: 1_048_576 });
+  });
+
+  it('counts kills of a container without those of its peas', async () => {
+    write('isthmus-beef/app/@processes', { 'memory.events': 'oom 3\noom_kill 1\n' });
+    write('isthmus-beef/app/pea/@processes', { 'memory.events': 'oom 3\noom_kill 0\n' });
+    expect(await cgroups.oomKills('app')).to.equal(1);
+    expect(await cgroups.oomKills('app/pea')).to.equal(0);
   });
 
   it('refuses a memory limit below what cannot be given back, instead of having the kernel kill', async () => {

@@ -7,22 +7,39 @@ import { engineTag } from '../../../../lib/containers/oci/tag.js';
 import { silentLogger } from '../../../../lib/logging/logger.js';
 import { eventually } from '../../../support/eventually.js';
 import { type OciSubject, startOciEngine } from '../../../support/oci.js';
+import { runtimes } from '../../../support/variants.js';
 import { failureOf, runToEnd, script } from '../../engine-contract.js';
 
 const MiB = 1024 * 1024;
+/** `controller:file`; version 2 has all controllers at one place, and limits swap by itself. */
+const groupFiles = {
+  1: {
+    shares: ['cpu:cpu.shares'],
+    quota: ['cpu:cpu.cfs_quota_us', 'cpu:cpu.cfs_period_us'],
+    memory: ['memory:memory.limit_in_bytes', 'memory:memory.memsw.limit_in_bytes'],
+  },
+  2: { shares: [':cpu.weight'], quota: [':cpu.max'], memory: [':memory.max', ':memory.swap.max'] },
+};
 
-for (const runtime of ['crun', 'runc'] as const) {
+for (const runtime of runtimes) {
   describe(`the limits of real containers, by ${runtime}`, function () {
     this.timeout(60_000);
     let subject: OciSubject;
     const create = (spec: Partial<ContainerSpec> = {}) => subject.engine.create({ rootfs: subject.rootfs, ...spec });
     const fillMemory = (container: Container, mebibytes: number) =>
       runToEnd(container, script(`dd if=/dev/zero of=/dev/shm/x bs=1M count=${mebibytes}`));
-    /** A file of a container's control group, as the kernel names the container's own groups. */
-    const groupFile = async (container: Container, controller: string, name: string): Promise<string> => {
-      const { stdout } = await runToEnd(container, script(`cat /sys/fs/cgroup/${controller}/${name}`));
-      return stdout.trim();
+    /** What the kernel has on record for a container's control group. */
+    const recorded = (container: Container, subjectOfLimit: 'shares' | 'quota' | 'memory'): string[] => {
+      const tag = engineTag(subject.settings.depotDirectory);
+      return groupFiles[createCgroups({ tag, logger: silentLogger }).version][subjectOfLimit].map((name) => {
+        const [controller, file] = name.split(':');
+        const directory = `/sys/fs/cgroup/${controller}/isthmus-${tag}/${container.handle}`;
+        return readFileSync(`${directory}/${file}`, 'utf8').trim();
+      });
     };
+    /** The same limits as each version writes them. */
+    const inVersion = <Value>(one: Value, two: Value): Value =>
+      createCgroups({ tag: 'any', logger: silentLogger }).version === 1 ? one : two;
 
     before(async () => {
       subject = await startOciEngine({ runtime, cpuQuotaPerShareUs: 100 });
@@ -76,12 +93,11 @@ for (const runtime of ['crun', 'runc'] as const) {
 
     it('are a quota of processor time for each share, from the start and when they change', async () => {
       const container = await create({ limits: { cpuShares: 512 } });
-      expect(await groupFile(container, 'cpu', 'cpu.shares')).to.equal('512');
-      expect(await groupFile(container, 'cpu', 'cpu.cfs_quota_us')).to.equal('51200');
-      expect(await groupFile(container, 'cpu', 'cpu.cfs_period_us')).to.equal('100000');
+      expect(recorded(container, 'shares')).to.deep.equal(inVersion(['512'], ['59']));
+      expect(recorded(container, 'quota')).to.deep.equal(inVersion(['51200', '100000'], ['51200 100000']));
       await container.limit({ cpuShares: 2 });
-      expect(await groupFile(container, 'cpu', 'cpu.shares')).to.equal('2');
-      expect(await groupFile(container, 'cpu', 'cpu.cfs_quota_us')).to.equal('1000');
+      expect(recorded(container, 'shares')).to.deep.equal(inVersion(['2'], ['1']));
+      expect(recorded(container, 'quota')).to.deep.equal(inVersion(['1000', '100000'], ['1000 100000']));
       expect(await container.limits()).to.deep.equal({ cpuShares: 2 });
     });
 
@@ -89,14 +105,14 @@ for (const runtime of ['crun', 'runc'] as const) {
       const container = await create({ limits: { memoryBytes: 64 * MiB, maxPids: 20 } });
       for (const memoryBytes of [96 * MiB, 48 * MiB, 128 * MiB]) {
         await container.limit({ memoryBytes });
-        expect(await groupFile(container, 'memory', 'memory.limit_in_bytes')).to.equal(String(memoryBytes));
-        expect(await groupFile(container, 'memory', 'memory.memsw.limit_in_bytes')).to.equal(String(memoryBytes));
+        const both = inVersion(String(memoryBytes), '0');
+        expect(recorded(container, 'memory')).to.deep.equal([String(memoryBytes), both]);
       }
       expect((await fillMemory(container, 80)).status).to.equal(0);
       const failure = await failureOf(container.limit({ memoryBytes: 32 * MiB }));
       expect(failure).to.be.instanceOf(InvalidSpecError).with.property('message').includes('are in use');
       expect(await container.limits()).to.deep.equal({ memoryBytes: 128 * MiB, maxPids: 20 });
-      expect(await groupFile(container, 'memory', 'memory.limit_in_bytes')).to.equal(String(128 * MiB));
+      expect(recorded(container, 'memory')[0]).to.equal(String(128 * MiB));
       expect((await container.info()).events).to.deep.equal([]);
     });
 
@@ -107,10 +123,7 @@ for (const runtime of ['crun', 'runc'] as const) {
       expect(memory.cacheBytes).to.be.at.least(20 * MiB);
       expect(memory.counters.total_cache).to.equal(memory.cacheBytes);
       expect(cpu.usageNs).to.be.above(0);
-      const cgroups = createCgroups({ tag: engineTag(subject.settings.depotDirectory), logger: silentLogger });
-      expect(
-        readFileSync(`/sys/fs/cgroup/memory${cgroups.pathFor(container.handle)}/memory.limit_in_bytes`, 'utf8'),
-      ).to.equal(`${64 * MiB}\n`);
+      expect(recorded(container, 'memory')[0]).to.equal(String(64 * MiB));
     });
   });
 }

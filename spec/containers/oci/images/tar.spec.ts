@@ -120,6 +120,42 @@ describe('tar archives', () => {
       .with.property('message', 'more than 1000 entries');
   });
 
+  it('are refused when too much of them would have to be kept in memory', async () => {
+    async function* directories(end: number) {
+      for (let number = 0; number < end; number += 1) {
+        yield encodeEntry({ ...header, name: `${'d'.repeat(200)}-${number}/`, type: entryTypes.directory });
+      }
+    }
+    const filtered = async (entries: number) => {
+      const lower = new LowerView([]);
+      const filter = new LayerFilter({ lower, ownerOnDisk: (id) => id, maximumKeptBytes: 1_000_000 });
+      for await (const _ of filter.filter(directories(entries)));
+    };
+    await filtered(2_000);
+    expect(await failureOf(filtered(4_000)))
+      .to.be.instanceOf(TarError)
+      .with.property('message', 'too many directories and links, or too long names');
+  });
+
+  it('of very many files are taken in a bounded memory', async () => {
+    // `ENTRIES=1000000` for the long form.
+    const entries = Number(process.env.ENTRIES ?? 200_000);
+    async function* files(end: number) {
+      for (let number = 0; number < end; number += 1) {
+        yield encodeEntry({ ...header, name: `${number % 10_000}/${number}` });
+      }
+    }
+    const filter = new LayerFilter({ lower: new LowerView([]), ownerOnDisk: (id) => id });
+    let most = 0;
+    let bytes = 0;
+    for await (const piece of filter.filter(files(entries))) {
+      bytes += piece.length;
+      most = Math.max(most, process.memoryUsage().heapUsed);
+    }
+    expect(bytes).to.be.above(512 * entries);
+    expect(most / 2 ** 20).to.be.below(500);
+  }).timeout(120_000);
+
   it('with sparse files or strange types are refused by name', async () => {
     const sparse = await tarOf([{ name: 'lastlog', pax: { 'GNU.sparse.major': '1' } }]);
     const strange = Buffer.concat([encodeEntry({ ...header, name: 'odd', type: 'S' }), endOfArchive]);

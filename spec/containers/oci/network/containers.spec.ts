@@ -11,13 +11,14 @@ import { silentLogger } from '../../../../lib/logging/logger.js';
 import { runCommand } from '../../../../lib/process/command.js';
 import { EngineProcess } from '../../../support/engine-process.js';
 import { eventually } from '../../../support/eventually.js';
+import { takeNetwork } from '../../../support/host-share.js';
 import { type HostThings, thingsOfEngine } from '../../../support/leaks.js';
 import { makeOciSettings, type OciSettings, type OciSubject, startOciEngine } from '../../../support/oci.js';
 import { stackRootfs } from '../../../support/stack.js';
 import { failureOf, runToEnd, script } from '../../engine-contract.js';
 
 /** A /16 for the subnets that this spec's containers ask for. */
-const base = `10.${randomInt(150, 190)}`;
+const base = `10.${randomInt(230, 240)}`;
 const tcp = (start: number, end = start): NetOutRule => ({ protocol: 'tcp', ports: [{ start, end }] });
 
 /** Connects from a container: what the server says, or why there is none. */
@@ -227,7 +228,7 @@ describe('the network of real containers', function () {
   });
 
   it('leaves links, rules and namespaces as they were when 50 containers go at once', async () => {
-    await start({ spares: 0, networkPool: `10.${randomInt(190, 250)}.${randomInt(256)}.0/24` });
+    await start({ spares: 0, networkPool: takeNetwork(24) });
     const before = holdings(subject.settings.depotDirectory);
     const handles = Array.from({ length: 50 }, (_, index) => `many-${index}`);
     const networkOf = (index: number) => (index % 3 === 0 ? '' : `${base}.${20 + (index % 5)}.0/24`);

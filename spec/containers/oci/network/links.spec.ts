@@ -76,6 +76,7 @@ describe('the links of containers', () => {
       [{ externalIp: 'here' }, 'invalid IP address: here'],
       [{ dnsServers: ['::1'] }, 'invalid IP address: ::1'],
       [{ denyNetworks: ['10.0.0.0'] }, 'invalid network: 10.0.0.0'],
+      [{ allowNetworks: ['10.0.0.0'] }, 'invalid network: 10.0.0.0'],
       [{ tcp: { tcp_retries1: 0 } }, 'tcp.tcp_retries1: 0'],
       [{ pool: '10.0.0.0/99' }, 'invalid network: 10.0.0.0/99'],
     ] as const) {

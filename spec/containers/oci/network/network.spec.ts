@@ -112,6 +112,18 @@ describe('the network of containers', () => {
     );
   });
 
+  it('lets all containers reach allowed networks, whatever is denied', async () => {
+    const all = await open(`8${mark}`, { denyNetworks: ['0.0.0.0/0'], allowNetworks: [`${bench.outside.ip}/32`] });
+    expect(await ask(bench.outside.ip, 7000, (await create(all, 'app')).namespacePath)).to.include('outside');
+    // What is not allowed by name stays closed, also to one with rules of its own.
+    const others = await open(`9${mark}`, { denyNetworks: ['0.0.0.0/0'], allowNetworks: ['192.0.2.0/24'] });
+    const elsewhere = { protocol: 'all' as const, networks: [{ start: '203.0.113.1', end: '203.0.113.1' }] };
+    for (const netOut of [[], [elsewhere]]) {
+      const app = await create(others, `app${netOut.length}`, { netOut });
+      expect(await ask(bench.outside.ip, 7000, app.namespacePath)).to.equal('Connection refused');
+    }
+  });
+
   it('gives the same number inside and out, and a chosen one, when asked', async () => {
     const network = await open(`1${mark}`);
     const app = await create(network, 'app', { netIn: [{}, { hostPort: 19_999 }] });

@@ -20,13 +20,19 @@ export interface LayerFilterOptions {
   ownerOnDisk: (id: number) => number;
   /** Directory of the image that the whole archive belongs under. @default its root */
   beneath?: string;
-  /** More entries than this are refused; what is known of directories is held in memory. @default 500000 */
+  /** More entries than this are refused. @default 1100000 */
   maximumEntries?: number;
+  /** What is known of directories, links and markers is held in memory; more than this is refused. @default 192 MiB */
+  maximumKeptBytes?: number;
 }
 
 type Directory = DirectoryAttributes & { xattrs: ReadonlyMap<string, string> };
 
-const defaultMaximumEntries = 500_000;
+/** A million, and the parents that an archive leaves out. */
+const defaultMaximumEntries = 1_100_000;
+const defaultMaximumKeptBytes = 192 * 1024 * 1024;
+/** What an object costs beside its names, about. */
+const keptOverheadBytes = 160;
 /** Leaves room for the path of the store, so that whatever was unpacked can also be removed. */
 const mostNameBytes = 3072;
 const mostTargetBytes = 4095;
@@ -59,6 +65,7 @@ export class LayerFilter {
   readonly #places = new Map<string, string>();
   readonly #packer = new Packer();
   #entries = 0;
+  #keptBytes = 0;
 
   constructor(options: LayerFilterOptions) {
     this.#options = options;
@@ -114,6 +121,13 @@ export class LayerFilter {
     if (this.#entries > maximumEntries) throw new TarError(`more than ${maximumEntries} entries`);
   }
 
+  /** @throws TarError when too much has to be held in memory */
+  #keep(...texts: string[]): void {
+    const { maximumKeptBytes = defaultMaximumKeptBytes } = this.#options;
+    this.#keptBytes += texts.reduce((sum, text) => sum + text.length, keptOverheadBytes);
+    if (this.#keptBytes > maximumKeptBytes) throw new TarError('too many directories and links, or too long names');
+  }
+
   /** Packs an entry up to its content, and tells whether that is to follow. */
   async #pass({ header, xattrs }: TarEntry): Promise<boolean> {
     const components = [...componentsOf(this.#options.beneath ?? '', header), ...componentsOf(header.name, header)];
@@ -142,7 +156,9 @@ export class LayerFilter {
     if (this.#links.has(path)) throw ambiguous(path);
     const { ownerOnDisk } = this.#options;
     const owners = { uid: ownerOnDisk(uid), gid: ownerOnDisk(gid) };
-    this.#directories.set(path, { mode, ...owners, mtime, xattrs: harmless(xattrs, ownerOnDisk) });
+    const kept = harmless(xattrs, ownerOnDisk);
+    this.#keep(path, ...[...kept].flat());
+    this.#directories.set(path, { mode, ...owners, mtime, xattrs: kept });
     this.#packDirectory(path, false);
   }
 
@@ -161,12 +177,16 @@ export class LayerFilter {
     const bare = { ...packed, size: 0 };
     if (type === entryTypes.symbolicLink) {
       checkTarget(header);
+      this.#keep(path);
       this.#links.add(path);
       this.#packer.add(encodeEntry(bare));
     } else if (type === entryTypes.hardLink) {
       const target = await this.#hardLinkTarget(header);
       // A hard link to a symbolic link is one.
-      if (this.#links.has(target)) this.#links.add(path);
+      if (this.#links.has(target)) {
+        this.#keep(path);
+        this.#links.add(path);
+      }
       this.#packer.add(encodeEntry({ ...bare, linkName: target }));
     } else if (([entryTypes.fifo, entryTypes.characterDevice, entryTypes.blockDevice] as string[]).includes(type)) {
       this.#packer.add(encodeEntry({ ...bare, linkName: '' }, harmless(xattrs, ownerOnDisk)));
@@ -193,7 +213,9 @@ export class LayerFilter {
     if (['', '.', '..'].includes(removed)) throw new TarError(`${showName(header.name)}: marks nothing as removed`);
     const path = below(parent, removed);
     // Overlayfs would show a marker that has nothing to hide.
-    if (await this.#options.lower.look(path)) this.#whiteouts.add(path);
+    if (!(await this.#options.lower.look(path))) return;
+    this.#keep(path);
+    this.#whiteouts.add(path);
   }
 
   /** Where a directory of the archive is once the layers are merged; all on the way there is announced. */
@@ -220,6 +242,7 @@ export class LayerFilter {
     }
     const found = place.join('/');
     if (found.length > mostNameBytes) throw new TarError(`${showName(name)}: the name is too long`);
+    this.#keep(name, found);
     this.#places.set(name, found);
     return found;
   }
@@ -243,6 +266,7 @@ export class LayerFilter {
     const { ownerOnDisk } = this.#options;
     const root = { uid: ownerOnDisk(unknownDirectory.uid), gid: ownerOnDisk(unknownDirectory.gid) };
     this.#count();
+    this.#keep(path);
     this.#directories.set(path, { ...(attributes ?? { ...unknownDirectory, ...root }), xattrs: noXattrs });
     this.#packDirectory(path, false);
   }

@@ -8,7 +8,7 @@ import { errorData, type Logger } from '../../../../logging/logger.js';
 import { ImageError } from '../../../errors.js';
 import { runHostProgram } from '../../host-program.js';
 import { listMounts, unmount } from '../../mounts.js';
-import { treeUsage } from '../../volumes/tree-usage.js';
+import { bigTreeBytes } from '../../volumes/tree-usage.js';
 import type { UnpackedLayer } from './layer-unpacking.js';
 import type { LowerLayer } from './lower-view.js';
 
@@ -194,7 +194,7 @@ export class LayerStore {
       await mkdir(rootfs, { recursive: true, mode: 0o755 });
       const { opaqueDirectories, shownBytes } = await unpack(rootfs);
       await runHostProgram('coreutils', 'sync', ['--file-system', temporary], { timeoutMs: syncLimitMs });
-      const { bytesUsed: bytes } = await treeUsage(rootfs);
+      const bytes = await bigTreeBytes(rootfs);
       const record = {
         version: 1 as const,
         bytes,

@@ -3,7 +3,6 @@ import { basename, dirname, join } from 'node:path';
 import { runHostProgram } from '../../host-program.js';
 import { mountOverlay, unmount } from '../../mounts.js';
 import { rootOutside } from '../../users/id-map.js';
-import { treeUsage } from '../../volumes/tree-usage.js';
 import { capabilityOnDisk } from './file-capability.js';
 
 /** Thousands of files are visited, on a disk that may be busy. */
@@ -37,12 +36,12 @@ export async function reown(directory: string, layer: string): Promise<number> {
     metacopy: true,
   });
   try {
-    const [modes, capabilities] = await Promise.all([specialModes(directory), capabilitiesIn(directory)]);
+    const [{ modes, bytes }, capabilities] = await Promise.all([survey(directory), capabilitiesIn(directory)]);
     await changeOwners(merged);
     // Both are lost with the old owner.
     for (const [mode, paths] of modes) await run('coreutils', 'chmod', [mode, '--', ...paths], merged);
     if (capabilities !== '') await restore(capabilities, merged);
-    return (await treeUsage(merged)).bytesUsed;
+    return bytes;
   } finally {
     await unmount([merged]);
     await rm(scratch, { recursive: true, force: true });
@@ -50,22 +49,39 @@ export async function reown(directory: string, layer: string): Promise<number> {
 }
 
 async function changeOwners(merged: string): Promise<void> {
-  const find = (...expression: string[]) => run('findutils', 'find', ['.', '-xdev', ...expression, '{}', '+'], merged);
-  await find('-uid', '0', '-gid', '0', '-exec', 'chown', '--no-dereference', `${owner}:${owner}`);
-  await find('-uid', '0', '-exec', 'chown', '--no-dereference', owner);
-  await find('-gid', '0', '-exec', 'chgrp', '--no-dereference', owner);
+  const change = (program: string, to: string, ...condition: string[]) => [
+    '(',
+    ...condition,
+    '-exec',
+    program,
+    '--no-dereference',
+    to,
+    '{}',
+    '+',
+    ')',
+  ];
+  // One walk: each file gets to the first of these that it fits.
+  const both = change('chown', `${owner}:${owner}`, '-uid', '0', '-gid', '0');
+  const user = change('chown', owner, '-uid', '0');
+  const group = change('chgrp', owner, '-gid', '0');
+  await run('findutils', 'find', ['.', '-xdev', ...both, '-o', ...user, '-o', ...group], merged);
 }
 
-/** Set-user-id and set-group-id files of root, by their modes. */
-async function specialModes(directory: string): Promise<Map<string, string[]>> {
-  const isOfRoot = ['(', '-uid', '0', '-o', '-gid', '0', ')'];
-  const args = ['.', '-xdev', '-type', 'f', '-perm', '/6000', ...isOfRoot, '-printf', '%m\t%p\\0'];
-  const byMode = new Map<string, string[]>();
+/**
+ * Set-user-id and set-group-id files of root, by their modes, and the bytes of all files: the new layer itself has no
+ * content.
+ */
+async function survey(directory: string): Promise<{ modes: Map<string, string[]>; bytes: number }> {
+  const special = ['-perm', '/6000', '(', '-uid', '0', '-o', '-gid', '0', ')', '-printf', '%m\t%p\\0'];
+  const args = ['.', '-xdev', '-type', 'f', '-printf', '%b\\0', ...special];
+  const modes = new Map<string, string[]>();
+  let blocks = 0;
   for (const entry of (await run('findutils', 'find', args, directory)).split('\0').filter(Boolean)) {
-    const [mode = '', path = ''] = entry.split('\t', 2);
-    byMode.set(mode, [...(byMode.get(mode) ?? []), path]);
+    const [number = '', path] = entry.split('\t', 2);
+    if (path === undefined) blocks += Number(number);
+    else modes.set(number, [...(modes.get(number) ?? []), path]);
   }
-  return byMode;
+  return { modes, bytes: blocks * 512 };
 }
 
 /** Capabilities of files as `getfattr` prints them, made to count for root of a container. */

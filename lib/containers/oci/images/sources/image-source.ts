@@ -13,6 +13,8 @@ export interface ImageSource {
   layers: SourceLayer[];
   /** `NAME=value` entries that the environment of its processes starts with. */
   env: string[];
+  /** Absolute path of where its processes start; absent: nothing is said. */
+  workingDirectory?: string;
   annotations: Record<string, string>;
 }
 

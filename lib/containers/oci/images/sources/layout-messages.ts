@@ -39,7 +39,7 @@ export type Manifest = z.infer<typeof manifestSchema>;
 const environmentEntry = z.string().regex(/^[^=\0]+=[^\0]*$/, 'is not NAME=value');
 
 export const configSchema = z.object({
-  config: z.object({ Env: z.array(environmentEntry).nullish() }).nullish(),
+  config: z.object({ Env: z.array(environmentEntry).nullish(), WorkingDir: z.string().nullish() }).nullish(),
   rootfs: z.object({
     type: z.literal('layers'),
     diff_ids: z.array(z.string().regex(digestPattern, 'is no SHA-256 digest')),

@@ -75,7 +75,13 @@ class Layout {
       below = chainId(below, diffId);
       layers.push({ kind: 'archive', chainId: below, archive: this.archive(descriptor, diffId) });
     }
-    return { layers, env: config?.Env ?? [], annotations: manifest.annotations ?? {} };
+    const { Env: env, WorkingDir: workingDirectory } = config ?? {};
+    return {
+      layers,
+      env: env ?? [],
+      ...(workingDirectory?.startsWith('/') && { workingDirectory }),
+      annotations: manifest.annotations ?? {},
+    };
   }
 
   archive(descriptor: Descriptor, diffId: string) {

@@ -34,6 +34,7 @@ const recordSchema = z.object({
   /** Lowest first. */
   chainIds: z.array(z.string()).min(1),
   env: z.array(z.string()),
+  workingDirectory: z.string().optional(),
   annotations: z.record(z.string(), z.string()),
 });
 
@@ -111,8 +112,9 @@ export class RegistryImages {
   async #known(digest: string, hasLayer: HasLayer): Promise<ImageSource | undefined> {
     const record = await this.#read(digest);
     if (!record?.chainIds.every(hasLayer)) return undefined;
-    const { chainIds, env, annotations } = record;
-    return { layers: chainIds.map(unpackedBefore), env, annotations };
+    const { chainIds, env, workingDirectory, annotations } = record;
+    const layers = chainIds.map(unpackedBefore);
+    return { layers, env, ...(workingDirectory !== undefined && { workingDirectory }), annotations };
   }
 
   /** One that is missing or damaged is made anew. */
@@ -124,9 +126,11 @@ export class RegistryImages {
     }
   }
 
-  async #remember(digest: string, { layers, env, annotations }: ImageSource): Promise<void> {
+  async #remember(digest: string, image: ImageSource): Promise<void> {
+    const { layers, env, workingDirectory, annotations } = image;
     const chainIds = layers.flatMap((layer) => (layer.kind === 'archive' ? [layer.chainId] : []));
-    await writeFileAtomically(this.#recordPath(digest), JSON.stringify({ version: 1, chainIds, env, annotations }));
+    const record = { version: 1, chainIds, env, workingDirectory, annotations };
+    await writeFileAtomically(this.#recordPath(digest), JSON.stringify(record));
   }
 
   #recordPath(digest: string): string {

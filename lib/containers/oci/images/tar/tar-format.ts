@@ -58,7 +58,8 @@ const fields = {
 } as const;
 
 const posixMagic = 'ustar\x0000';
-const xattrPrefix = 'SCHILY.xattr.';
+/** What the name of an extended attribute has before it in a record of a pax header. */
+export const xattrPrefix = 'SCHILY.xattr.';
 const permissionBits = 0o7777;
 const mostShortNameBytes = 100;
 
@@ -89,6 +90,15 @@ export function decodeHeader(block: Buffer): TarHeader | undefined {
     deviceMajor: isDevice ? numberIn(block, 'deviceMajor') : 0,
     deviceMinor: isDevice ? numberIn(block, 'deviceMinor') : 0,
   };
+}
+
+/** Writes mode and size of a header anew into its own block; all else stays, names of owners among it. */
+export function rewriteHeader(block: Buffer, header: Pick<TarHeader, 'mode' | 'size'>): Buffer {
+  const rewritten = Buffer.from(block);
+  writeNumber(rewritten, 'mode', header.mode);
+  writeNumber(rewritten, 'size', header.size);
+  writeChecksum(rewritten);
+  return rewritten;
 }
 
 /** An entry's blocks up to its content: the header, and before it what does not fit in there. */
@@ -182,7 +192,8 @@ function encodePaxRecord(key: string, value: string): Buffer {
   return Buffer.from(`${length}${rest}`, 'latin1');
 }
 
-function encodeLong(type: string, text: string): Buffer {
+/** The entry that gives the one after it a longer name, or a longer target of its link, in GNU's way. */
+export function encodeLong(type: 'L' | 'K', text: string): Buffer {
   return encodeExtension(type, '././@LongLink', Buffer.from(`${text}\0`, 'latin1'));
 }
 
@@ -212,8 +223,12 @@ function encodeHeader(header: TarHeader): Buffer {
   block.write(header.type, fields.type[0], 'latin1');
   block.write(header.linkName.slice(0, mostShortNameBytes), fields.linkName[0], 'latin1');
   block.write(posixMagic, fields.magic[0], 'latin1');
-  block.write(`${checksumOf(block).toString(8).padStart(6, '0')}\0 `, fields.checksum[0], 'latin1');
+  writeChecksum(block);
   return block;
+}
+
+function writeChecksum(block: Buffer): void {
+  block.write(`${checksumOf(block).toString(8).padStart(6, '0')}\0 `, fields.checksum[0], 'latin1');
 }
 
 /** The sum of all bytes, with the checksum's own field counted as spaces. */

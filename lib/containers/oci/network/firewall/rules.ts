@@ -16,6 +16,8 @@ export interface FirewallPolicy {
   pool: string;
   /** Networks that containers reach only by a NetOut rule. */
   denyNetworks: string[];
+  /** Networks, parts of denied ones, that containers reach all the same. */
+  allowNetworks: string[];
   /** Containers may connect to the host itself. */
   allowHostAccess: boolean;
   /** Name servers on the host that containers may ask although the host is closed to them. */
@@ -102,7 +104,8 @@ export function renderChange({ nat, filter }: FirewallChange): string {
  *
  *     INPUT    -i isth<tag>-+  -> input     answers pass, the rest is refused (or let in)
  *     FORWARD  -o isth<tag>-+  -> inward    siblings on a shared subnet, answers and mapped ports pass, the rest is refused
- *              -i isth<tag>-+  -> outward   answers pass; NetOut rules of the container; deny networks; the rest passes
+ *              -i isth<tag>-+  -> outward   answers pass; NetOut rules of the container; allowed networks pass, denied
+ *                                           ones are refused; the rest passes
  *     PREROUTING, OUTPUT       -> mapped    DNAT of the mapped ports, for every local address
  *     POSTROUTING              -> postrouting  MASQUERADE; for shared subnets in the chain `leaving`
  */
@@ -143,6 +146,7 @@ export function commonRules(policy: FirewallPolicy, saved: string): FirewallChan
         '-j ACCEPT',
       ]),
       ...chain(chains.default, [
+        ...policy.allowNetworks.map((network) => `-d ${network} -j ACCEPT`),
         ...policy.denyNetworks.map((network) => `-d ${network} -j REJECT --reject-with icmp-port-unreachable`),
         '-j ACCEPT',
       ]),

@@ -20,6 +20,7 @@ const policy: FirewallPolicy = {
   tag: 'beef',
   pool: '10.254.0.0/22',
   denyNetworks: [],
+  allowNetworks: [],
   allowHostAccess: false,
   dnsServers: [],
 };
@@ -35,6 +36,15 @@ const container: FirewallContainer = {
 const anywhere: NetOutRule = { protocol: 'all' };
 
 describe('firewall rules', () => {
+  it('ask for allowed networks before denied ones', () => {
+    const { filter } = commonRules({ ...policy, denyNetworks: ['0.0.0.0/0'], allowNetworks: ['10.0.0.0/8'] }, '');
+    expect(filter.filter((line) => line.startsWith('-A isthmus-beef-default'))).to.deep.equal([
+      '-A isthmus-beef-default -d 10.0.0.0/8 -j ACCEPT',
+      '-A isthmus-beef-default -d 0.0.0.0/0 -j REJECT --reject-with icmp-port-unreachable',
+      '-A isthmus-beef-default -j ACCEPT',
+    ]);
+  });
+
   it('need no call for a container without mapped ports and egress rules', () => {
     expect(renderChange(containerRules(policy, container))).to.equal('');
     expect(renderChange(removeContainerRules('beef', container))).to.equal('');
