@@ -1,6 +1,7 @@
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, open, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'chai';
 import { runCommand } from '../../../lib/process/command.js';
 import { type BlobServer, sha1, startBlobServer } from '../../support/blob-server.js';
@@ -42,14 +43,25 @@ describe('a cell whose disk is full', function () {
     await nats.stop();
   });
 
-  /** Writes until there is no room for another byte. */
+  /** Writes until there is no room for another byte, nor any that a file gives back while the cell replaces it. */
   async function fill(): Promise<string> {
-    const filler = join(base, 'filler');
-    await writeFile(filler, Buffer.alloc(4 * 1024 * 1024)).then(
-      () => expect.fail('the disk took it'),
-      (error: NodeJS.ErrnoException) => expect(error.code).to.equal('ENOSPC'),
-    );
-    return filler;
+    const path = join(base, 'filler');
+    const filler = await open(path, 'w');
+    try {
+      for (let refusals = 0; refusals < 5; ) {
+        try {
+          await filler.write(Buffer.alloc(4096));
+          refusals = 0;
+        } catch (error) {
+          expect((error as NodeJS.ErrnoException).code).to.equal('ENOSPC');
+          refusals += 1;
+          await sleep(50);
+        }
+      }
+    } finally {
+      await filler.close();
+    }
+    return path;
   }
 
   it('refuses starts and stagings with the reason, keeps its apps, and recovers with the disk', async () => {
