@@ -17,8 +17,8 @@ import { takeNetwork, takePorts } from '../support/host-share.js';
 /** How long clients work and things are killed; `npm run chaos` takes ten minutes. */
 const seconds = Number(process.env.CHAOS_SECONDS ?? 10);
 const clients = 8;
-/** Two hundred kills in ten minutes. */
-const killIntervalMs = 3_000;
+/** Two hundred kills in ten minutes, with the second or so that half of them need for a new server. */
+const killIntervalMs = 2_000;
 const megabyte = 1024 * 1024;
 const lines = 200;
 
