@@ -4,6 +4,7 @@ import { availableParallelism, totalmem } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { errorData, type Logger } from '../../logging/logger.js';
 import type { Launcher } from '../../process/launcher.js';
+import { Turnstile } from '../../process/turnstile.js';
 import type {
   Capacity,
   Container,
@@ -37,7 +38,6 @@ import { prepareAttributeTool } from './streams/attribute-tool.js';
 import { ContainerShell } from './streams/container-shell.js';
 import { TarStreams } from './streams/tar-streams.js';
 import { Supervisor } from './supervisor/supervisor.js';
-import { Turnstile } from './turnstile.js';
 import type { UserNamespaces } from './users/user-namespaces.js';
 
 export interface OciEngineCollaborators {
