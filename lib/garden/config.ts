@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { durationSeconds } from '../config/duration.js';
 import { rlimitNames } from '../containers/engine.js';
+import { type IdMap, idMapTag, rootOutside } from '../containers/oci/users/id-map.js';
 import { stenoLevels } from '../logging/steno.js';
 
 const port = z.int().min(0).max(65_535);
@@ -8,10 +9,16 @@ const absolutePath = z.string().startsWith('/', 'must be an absolute path');
 const network = z.cidrv4('must be an IPv4 network such as 10.254.0.0/22');
 const address = z.ipv4('must be an IPv4 address');
 const duration = durationSeconds.transform((seconds) => seconds * 1000);
+/** Not root's, neither the host's nor that of containers. */
 const id = z
   .int()
+  .min(1)
+  .max(rootOutside - 1);
+/** 0: all from the first one on. */
+const idCount = z
+  .int()
   .min(0)
-  .max(2 ** 32 - 1);
+  .max(rootOutside - 1);
 
 /** `garden.yml`: gdn's flags with underscores (docs/protocol/containers.md §2.7); durations come out in milliseconds. */
 export const gardenConfigSchema = z
@@ -34,9 +41,9 @@ export const gardenConfigSchema = z
     disable_privileged_containers: z.boolean().default(false),
     cleanup_process_dirs_on_wait: z.boolean().default(false),
     uid_map_start: id.default(1),
-    uid_map_length: id.optional(),
+    uid_map_length: idCount.default(0),
     gid_map_start: id.default(1),
-    gid_map_length: id.optional(),
+    gid_map_length: idCount.default(0),
     network_pool: network.default('10.254.0.0/22'),
     allow_host_access: z.boolean().default(false),
     deny_networks: z.array(network).default([]),
@@ -73,6 +80,11 @@ export const gardenConfigSchema = z
     if (config.warden_socket !== undefined && config.default_rootfs === undefined) {
       issue('default_rootfs', 'missing key: containers of Warden clients are made from it');
     }
+    for (const kind of ['uid', 'gid'] as const) {
+      if (config[`${kind}_map_start`] + config[`${kind}_map_length`] > rootOutside) {
+        issue(`${kind}_map_length`, `reaches beyond ${rootOutside - 1}: the id after it is that of root`);
+      }
+    }
     if (config.port_pool_start + config.port_pool_size > 65_536) issue('port_pool_size', 'reaches beyond port 65535');
   });
 
@@ -92,14 +104,17 @@ export function addressesOf(
   return [...(path === undefined ? [] : [{ kind: 'unix' as const, path, mode }]), ...tcp];
 }
 
-/** Keys that the file gives and this version checks but does not act on (docs/limits.md): nobody should rely on them. */
-export function unusedKeys(config: GardenConfig): string[] {
-  const given: Record<string, boolean> = {
-    uid_map_start: config.uid_map_start !== 1,
-    uid_map_length: config.uid_map_length !== undefined,
-    gid_map_start: config.gid_map_start !== 1,
-    gid_map_length: config.gid_map_length !== undefined,
-    tag: config.tag !== undefined,
+/** Who users of containers are on the host; undefined when they are themselves. */
+export function idMapOf(config: GardenConfig): IdMap | undefined {
+  const range = (start: number, length: number) => ({ start, length: length || rootOutside - start });
+  const idMap = {
+    users: range(config.uid_map_start, config.uid_map_length),
+    groups: range(config.gid_map_start, config.gid_map_length),
   };
-  return Object.keys(given).filter((key) => given[key]);
+  return idMapTag(idMap) === '' ? undefined : idMap;
+}
+
+/** Keys that the file gives and this version checks but does not act on (docs/limits.md): nobody should rely on them. */
+export function unusedKeys({ tag }: GardenConfig): string[] {
+  return tag === undefined ? [] : ['tag'];
 }

@@ -4,7 +4,7 @@ import type { OciEngineOptions } from '../containers/oci/oci-engine.js';
 import { readWardenConfiguration } from '../containers/warden/configuration.js';
 import type { WardenServerOptions } from '../containers/warden/server/warden-server.js';
 import type { StenoLevel } from '../logging/steno.js';
-import { addressesOf, type GardenConfig, gardenConfigSchema, unusedKeys } from './config.js';
+import { addressesOf, type GardenConfig, gardenConfigSchema, idMapOf, unusedKeys } from './config.js';
 
 /** What the program runs, in the words of its parts. */
 export interface ServerSettings {
@@ -66,6 +66,7 @@ function settingsOfGarden(config: GardenConfig): ServerSettings {
 }
 
 function engineOf(config: GardenConfig): ServerSettings['engine'] {
+  const idMap = idMapOf(config);
   return {
     depotDirectory: config.depot,
     runtime: config.runtime,
@@ -85,6 +86,7 @@ function engineOf(config: GardenConfig): ServerSettings['engine'] {
     ...(config.external_ip !== undefined && { externalIp: config.external_ip }),
     ...(config.mtu !== undefined && { mtu: config.mtu }),
     allowPrivileged: !config.disable_privileged_containers,
+    ...(idMap && { idMap }),
   };
 }
 

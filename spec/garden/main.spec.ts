@@ -7,7 +7,7 @@ import { text } from 'node:stream/consumers';
 import { expect } from 'chai';
 import { dump as toYaml } from 'js-yaml';
 import { ConfigError, loadConfig } from '../../lib/config/load.js';
-import { addressesOf, gardenConfigSchema, unusedKeys } from '../../lib/garden/config.js';
+import { addressesOf, gardenConfigSchema, idMapOf, unusedKeys } from '../../lib/garden/config.js';
 import { loadSettings } from '../../lib/garden/settings.js';
 import { callGarden, freePort, startGarden } from '../support/garden.js';
 import { builtProgram } from '../support/typescript.js';
@@ -61,6 +61,12 @@ describe('bin/garden', function () {
     expect(plain.default_grace_time).to.equal(5_000);
     expect(addressesOf(plain)).to.deep.equal([{ kind: 'unix', path: '/tmp/garden.sock', mode: 0o660 }]);
     expect(unusedKeys(plain)).to.deep.equal([]);
+    expect(idMapOf(plain)).to.equal(undefined);
+    const mapped = loadGardenConfig(await configFile({ uid_map_start: 100_000, gid_map_length: 5 }));
+    expect(idMapOf(mapped)).to.deep.equal({
+      users: { start: 100_000, length: 4_294_867_294 },
+      groups: { start: 1, length: 5 },
+    });
   });
 
   it('names the key of every fault', async () => {
@@ -83,7 +89,9 @@ describe('bin/garden', function () {
       port_pool_size: 65_535,
       max_containers: -1,
       tag: 'ab',
-      uid_map_start: -1,
+      uid_map_start: 0,
+      uid_map_length: -1,
+      gid_map_length: 4_294_967_294,
       'logging.level': 'loud',
     };
     for (const [key, value] of Object.entries(faults)) {

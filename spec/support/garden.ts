@@ -31,8 +31,8 @@ export interface GardenProcess {
   kill(): Promise<void>;
   /** Starts it again on the same depot, after `kill` or `terminate`. */
   start(options?: { waits?: boolean }): Promise<void>;
-  /** `terminate` and `start`. */
-  restart(): Promise<void>;
+  /** `terminate` and `start`. @param changes keys of the configuration that are other ones from now on */
+  restart(changes?: Record<string, unknown>): Promise<void>;
 }
 
 export interface LaunchOptions {
@@ -118,7 +118,12 @@ async function startServer(
 ): Promise<GardenProcess> {
   const { settings, directory, socket, wardenSocket, tcp } = place;
   const configPath = join(directory, 'garden.yml');
-  await writeFile(configPath, toYaml(config));
+  let current = config;
+  const configure = async (changes: object) => {
+    current = { ...current, ...changes };
+    await writeFile(configPath, toYaml(current));
+  };
+  await configure({});
   let child: ChildProcess | undefined;
   const running: GardenProcess = {
     socket,
@@ -151,8 +156,9 @@ async function startServer(
       await gone(child);
       return child?.exitCode ?? null;
     },
-    async restart() {
+    async restart(changes = {}) {
       await running.terminate();
+      await configure(changes);
       await running.start();
     },
     async stop() {

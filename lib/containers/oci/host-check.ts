@@ -30,9 +30,8 @@ const megabyte = 1024 * 1024;
 export async function checkHost(options: Omit<OciEngineOptions, 'logger'>): Promise<HostFinding[]> {
   const findings = await checkPrograms();
   if (findings.some(({ state, optional }) => state !== 'ok' && optional === undefined)) return findings;
-  findings.push(
-    ...(await inScratch(options.depotDirectory, (scratch) => checkFeatures(scratch, options.diskQuotaDriver))),
-  );
+  const { depotDirectory, diskQuotaDriver: driver, idMap } = options;
+  findings.push(...(await inScratch(depotDirectory, (scratch) => checkFeatures(scratch, { driver, idMap }))));
   for (const runtime of runtimeNames) findings.push(await checkRuntime(runtime, options));
   return findings;
 }

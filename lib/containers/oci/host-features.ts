@@ -6,6 +6,7 @@ import { HostRequirementError } from '../errors.js';
 import { findHierarchies } from './cgroups/hierarchies.js';
 import type { HostFinding } from './host-finding.js';
 import { listMounts, type MountPoint } from './mounts.js';
+import type { IdMap } from './users/id-map.js';
 import { UserNamespaces } from './users/user-namespaces.js';
 import type { DriverSetting } from './volumes/disk-driver.js';
 import { examineProjectDrivers } from './volumes/quota/driver-choice.js';
@@ -20,12 +21,15 @@ const megabyte = 1024 * 1024;
  *
  * @param scratch a directory on the depot's file system, empty; so it is afterwards
  */
-export async function checkFeatures(scratch: string, driver: DriverSetting = 'auto'): Promise<HostFinding[]> {
+export async function checkFeatures(
+  scratch: string,
+  { driver = 'auto', idMap }: { driver?: DriverSetting | undefined; idMap?: IdMap | undefined } = {},
+): Promise<HostFinding[]> {
   const mounts = await listMounts();
   return [
     await checkControlGroups(mounts),
     await checkDiskQuota(scratch, mounts, driver),
-    await checkUserNamespaces(),
+    await checkUserNamespaces(idMap),
     await checkBandwidth(),
   ];
 }
@@ -89,16 +93,17 @@ async function checkDiskQuota(scratch: string, mounts: MountPoint[], driver: Dri
   }
 }
 
-async function checkUserNamespaces(): Promise<HostFinding> {
+/** @param idMap without it, a host need not have them */
+async function checkUserNamespaces(idMap: IdMap | undefined): Promise<HostFinding> {
   const subject = 'user namespaces';
-  const optional = "containers whose root is not the host's";
+  const optional = idMap ? {} : { optional: "containers whose root is not the host's" };
   const begun = performance.now();
   try {
-    await new UserNamespaces().enable();
-    return { subject, state: 'ok', detail: `made in ${Math.round(performance.now() - begun)} ms`, optional };
+    await new UserNamespaces(idMap).enable();
+    return { subject, state: 'ok', detail: `made in ${Math.round(performance.now() - begun)} ms`, ...optional };
   } catch (error) {
     const remedy = error instanceof HostRequirementError ? 'sysctl user.max_user_namespaces=65536' : undefined;
-    return { subject, state: 'fails', detail: (error as Error).message, optional, ...(remedy && { remedy }) };
+    return { subject, state: 'fails', detail: (error as Error).message, ...optional, ...(remedy && { remedy }) };
   }
 }
 

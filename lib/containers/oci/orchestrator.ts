@@ -18,8 +18,8 @@ import { HandleInUseError, InvalidSpecError, UnknownHandleError } from '../error
 import { OciContainer } from './container.js';
 import { checkBindSources, checkContainerSpec } from './container-spec.js';
 import { readBootId, type StateFile } from './container-state.js';
-import { beginCreation, creationStages, hasUserNamespace } from './creation.js';
-import { type Host, ownershipFor } from './host.js';
+import { beginCreation, creationStages, idMapFor } from './creation.js';
+import type { Host } from './host.js';
 import { findHostTools } from './host-tools.js';
 import { DepotLayout } from './layout.js';
 import { MigrationWarmer } from './migration-warmer.js';
@@ -62,6 +62,8 @@ export interface OciEngineSettings {
   maxContainers: number;
   /** Whether unprivileged containers get a user namespace, where the host can make them. */
   userNamespaces: boolean;
+  /** A host that cannot make them is refused. */
+  demandsUserNamespaces: boolean;
   allowPrivileged: boolean;
   /** Programs in unprivileged containers cannot gain capabilities. */
   noNewPrivileges: boolean;
@@ -129,6 +131,7 @@ export class OciEngine implements ContainerEngine {
       programMounts: ownPrograms,
       probeDirectory: depot.pathOf(layout.probe),
       ...(hasUserNamespaces && { userNamespaces }),
+      demandsUserNamespaces: this.#settings.demandsUserNamespaces,
       tools,
       cgroups,
       launcher,
@@ -225,7 +228,7 @@ export class OciEngine implements ContainerEngine {
 
   async prepare(rootfs: string): Promise<void> {
     const host = this.#started();
-    const image = await host.images.acquire(rootfs, { ownership: ownershipFor(hasUserNamespace(host, { rootfs })) });
+    const image = await host.images.acquire(rootfs, idMapFor(host, { rootfs }));
     host.images.release(image.layers);
   }
 
@@ -269,7 +272,7 @@ export class OciEngine implements ContainerEngine {
     await this.#removals.get(handle);
     // Fetching an image may take minutes: no other creation waits for it.
     const image = await host.images.acquire(spec.rootfs, {
-      ownership: ownershipFor(hasUserNamespace(host, spec)),
+      ...idMapFor(host, spec),
       ...(spec.credentials && { credentials: spec.credentials }),
     });
     try {
@@ -317,13 +320,14 @@ export class OciEngine implements ContainerEngine {
     }
   }
 
-  /** A host that cannot make them still runs containers, less well isolated. */
+  /** A host that cannot make them still runs containers, less well isolated, unless they are demanded. */
   async #enableUserNamespaces(): Promise<boolean> {
     if (!this.#settings.userNamespaces) return false;
     try {
       await this.#collaborators.userNamespaces.enable();
       return true;
     } catch (error) {
+      if (this.#settings.demandsUserNamespaces) throw error;
       this.#logger.warn('containers.user-namespaces.unusable', errorData(error));
       return false;
     }

@@ -88,6 +88,11 @@ export class LayerStore {
     while (this.#busy.size > 0) await Promise.allSettled(this.#busy.values());
   }
 
+  /** Of all layers that are there. */
+  get names(): string[] {
+    return [...this.#entries.keys()];
+  }
+
   /** A layer that is there. */
   get(name: string): StoredLayer | undefined {
     return this.#entries.get(name);
