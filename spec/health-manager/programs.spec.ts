@@ -130,6 +130,31 @@ describe('the programs of a health manager', function () {
       expect(Math.min(...times)).to.be.below(200);
     });
 
+    it('34. tell over HTTP what they know, each of them, to those who have the password', async () => {
+      const questions = [
+        { droplet: 'app-7', version: 'v1' },
+        { droplet: 'unwanted', version: 'v1' },
+        { droplet: 'unknown', version: 'v1' },
+      ];
+      const ask = (program: HealthManagerProgram, user: string, body: string) =>
+        fetch(`http://127.0.0.1:${program.ports.api}/bulk_app_state`, {
+          method: 'POST',
+          headers: { authorization: `Basic ${Buffer.from(user).toString('base64')}` },
+          body,
+        });
+      for (const program of both) {
+        const answer = await ask(program, 'api:secret', JSON.stringify(questions));
+        expect(answer.status).to.equal(200);
+        const states = (await answer.json()) as Record<string, Message>;
+        expect(Object.keys(states).sort()).to.eql(['app-7', 'unwanted']);
+        expect(states['app-7']!.desired).to.include({ id: 'app-7', instances: 1, state: 'STARTED' });
+        const [beat] = states['app-7']!.instance_heartbeats;
+        expect(beat).to.include({ instance: 'i-7', index: 0, state: 'RUNNING', dea_guid: 'dea' });
+        expect((await ask(program, 'api:wrong', JSON.stringify(questions))).status).to.equal(401);
+        expect(await (await ask(program, 'api:secret', '[')).text()).to.equal('{}');
+      }
+    });
+
     it('order each thing once, and start nothing that runs', async () => {
       await eventually(() => peer.all('hm9000.stop')[2], { what: 'three stops', timeoutMs: 20_000 });
       const stops = peer

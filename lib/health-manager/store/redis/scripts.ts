@@ -51,6 +51,13 @@ local function forgetDea(dea)
   redis.call('DEL', prefix .. 'dea:' .. dea)
   redis.call('ZREM', deas, dea)
 end
+
+-- Nobody is believed to be there for longer than the TTL: who is was saved before the clock was set back.
+local function boundPresences(ttl)
+  local limit = whole(now + ttl)
+  local late = redis.call('ZRANGEBYSCORE', deas, '(' .. limit, '+inf', 'LIMIT', 0, 100)
+  for _, dea in ipairs(late) do redis.call('ZADD', deas, limit, dea) end
+end
 `;
 
 const orders = `
@@ -70,6 +77,7 @@ end
  * ARGV: time, TTL in milliseconds, then DEA and name of its list in turn. Returns the DEAs that have to be read again.
  */
 export const renewLists = makeScript(`${prologue}${instances}
+boundPresences(ARGV[2])
 local unknown = {}
 for i = 3, #ARGV, 2 do
   local dea = ARGV[i]
@@ -89,6 +97,7 @@ return unknown
  * Returns the guids that began to evacuate.
  */
 export const saveList = makeScript(`${prologue}${instances}
+boundPresences(ARGV[2])
 local dea, evacuating, listed, guids = ARGV[3], {}, {}, {}
 local key = prefix .. 'dea:' .. dea
 if not isPresent(dea) then forgetDea(dea) end
@@ -262,10 +271,14 @@ for i = 3, #ARGV do
 end
 `);
 
-/** ARGV: time, TTL in milliseconds, 'anew' or nothing. Keeps a mark that there is, unless it is to begin anew. */
+/**
+ * ARGV: time, TTL in milliseconds, 'anew' or nothing. Keeps a mark that there is, unless it is to begin anew, or begins
+ * later than now: the clock was set back.
+ */
 export const bumpActual = makeScript(`${prologue}
 local since, expiry = string.match(redis.call('GET', prefix .. 'actual-fresh') or '', '^(%d+),(%d+)$')
-if not since or tonumber(expiry) <= now or ARGV[3] == 'anew' then since = whole(now) end
+local isPast = since and (tonumber(expiry) <= now or tonumber(since) > now)
+if not since or isPast or ARGV[3] == 'anew' then since = whole(now) end
 redis.call('SET', prefix .. 'actual-fresh', since .. ',' .. whole(now + ARGV[2]))
 `);
 
@@ -286,9 +299,14 @@ redis.call('SET', prefix .. 'desired-fresh', whole(now) .. ',' .. whole(now + AR
 return 1
 `);
 
-/** Returns both marks and the time. */
+/** Returns both marks and the time. One that begins later than now is none: the clock was set back. */
 export const readMarks = makeScript(`${prologue}
-return { redis.call('GET', prefix .. 'actual-fresh'), redis.call('GET', prefix .. 'desired-fresh'), whole(now) }
+local function markOf(name)
+  local mark = redis.call('GET', prefix .. name)
+  local since = tonumber(string.match(mark or '', '^(%d+),'))
+  return not (since and since > now) and mark
+end
+return { markOf('actual-fresh'), markOf('desired-fresh'), whole(now) }
 `);
 
 /** ARGV: time, app, milliseconds. */
