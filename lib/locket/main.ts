@@ -8,7 +8,6 @@ import { createStenoLogger } from '../logging/steno.js';
 import { runProgram } from '../process/program.js';
 import { type LocketConfig, loadLocketConfig, locketConfigSchema } from './config.js';
 import { Locket, readLocketIdentity } from './locket.js';
-import { Figures } from './metrics/figures.js';
 import { openStore } from './open-store.js';
 
 interface LoadedConfig {
@@ -33,8 +32,7 @@ Every key of the configuration is explained in config/locket.yml. Upstream's JSO
   }),
   probe: async ({ config }) => {
     createSecureContext({ ...tlsAmongComponents, ...readLocketIdentity(config) });
-    const { queries } = new Figures(true);
-    const { close } = await openStore({ config, queries, onFailure() {}, logger: silentLogger });
+    const { close } = await openStore({ config, onFailure() {}, logger: silentLogger });
     await close();
     return { text: 'certificates and store: ok\n', isFit: true };
   },

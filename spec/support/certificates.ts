@@ -28,7 +28,7 @@ export class CertificateAuthority {
   private constructor(readonly directory: string) {
     this.certFile = join(directory, 'ca.crt');
     this.keyFile = join(directory, 'ca.key');
-    const subject = ['-subj', '/CN=a certificate authority', '-days', '30'];
+    const subject = ['-subj', '/CN=a certificate authority', '-days', '90'];
     openssl(
       'req',
       '-x509',
