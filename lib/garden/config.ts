@@ -1,11 +1,19 @@
 import { z } from 'zod';
 import { durationSeconds } from '../config/duration.js';
 import { rlimitNames } from '../containers/engine.js';
+import type { TcpSettings } from '../containers/oci/network/sysctls.js';
+import { isHostEntry } from '../containers/oci/runtime/host-files.js';
 import { type IdMap, idMapTag, rootOutside } from '../containers/oci/users/id-map.js';
 import { stenoLevels } from '../logging/steno.js';
 
 const port = z.int().min(0).max(65_535);
 const absolutePath = z.string().startsWith('/', 'must be an absolute path');
+const realDirectory = absolutePath.refine((path) => !/^\/+(proc|sys)(\/|$)/.test(path), 'is no place for files');
+const hostEntry = z.string().refine(isHostEntry, 'must be an address and its names, in one line');
+/** Seconds; 0: what the host has. The most is that of a socket. */
+const tcpTime = z.int().min(0).max(32_767).default(0);
+/** 0: what the host has. */
+const tcpCount = z.int().min(0).max(255).default(0);
 const network = z.cidrv4('must be an IPv4 network such as 10.254.0.0/22');
 const address = z.ipv4('must be an IPv4 address');
 const duration = durationSeconds.transform((seconds) => seconds * 1000);
@@ -30,7 +38,7 @@ export const gardenConfigSchema = z
     debug_bind_ip: z.string().min(1).optional(),
     debug_bind_port: port.default(17_013),
     read_header_timeout: duration.optional(),
-    depot: absolutePath.default('/var/run/gdn/depot'),
+    depot: realDirectory.default('/var/run/gdn/depot'),
     runtime: z.enum(['auto', 'crun', 'runc']).default('auto'),
     runtime_timeout: duration.default(30_000),
     disk_quota_driver: z.enum(['auto', 'xfs-prj', 'ext4-prj', 'loop-image', 'none']).default('auto'),
@@ -49,12 +57,23 @@ export const gardenConfigSchema = z
     deny_networks: z.array(network).default([]),
     dns_servers: z.array(address).default([]),
     additional_dns_servers: z.array(address).default([]),
-    additional_host_entries: z.array(z.string().min(1)).default([]),
+    additional_host_entries: z.array(hostEntry).default([]),
     external_ip: address.optional(),
     mtu: z.int().min(68).max(65_535).optional(),
     port_pool_start: port.default(61_001),
     port_pool_size: z.int().positive().default(4_534),
     max_containers: z.int().min(0).default(0),
+    cpu_quota_per_share: z.int().min(0).default(0),
+    tcp_keepalive_time: tcpTime,
+    tcp_keepalive_interval: tcpTime,
+    tcp_keepalive_probes: tcpCount,
+    tcp_retries1: tcpCount,
+    tcp_retries2: tcpCount,
+    no_new_privs: z.boolean().default(false),
+    kept_image_bytes: z
+      .int()
+      .min(0)
+      .default(10 * 1024 ** 3),
     tag: z
       .string()
       .regex(/^[A-Za-z0-9]$/, 'must be one letter or digit')
@@ -112,6 +131,18 @@ export function idMapOf(config: GardenConfig): IdMap | undefined {
     groups: range(config.gid_map_start, config.gid_map_length),
   };
   return idMapTag(idMap) === '' ? undefined : idMap;
+}
+
+/** TCP's patience in containers, as far as it is not the host's. */
+export function tcpSettingsOf(config: GardenConfig): TcpSettings {
+  const settings = {
+    tcp_keepalive_time: config.tcp_keepalive_time,
+    tcp_keepalive_intvl: config.tcp_keepalive_interval,
+    tcp_keepalive_probes: config.tcp_keepalive_probes,
+    tcp_retries1: config.tcp_retries1,
+    tcp_retries2: config.tcp_retries2,
+  };
+  return Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== 0));
 }
 
 /** Keys that the file gives and this version checks but does not act on (docs/limits.md): nobody should rely on them. */
