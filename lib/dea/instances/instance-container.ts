@@ -102,9 +102,9 @@ export class InstanceContainer {
     this.current = saved;
     const container = await this.options.engine.lookup(saved?.handle ?? this.handle);
     await this.take(container, saved?.ports);
-    const appProcess = await container.attach(appProcessId);
+    // First: what nobody was given yet belongs to the first who attaches, with some servers whether he reads it or not.
     await this.followOutput(container);
-    return appProcess;
+    return container.attach(appProcessId);
   }
 
   /** Extracts the droplet. One without an app directory, as very old ones may be, gets an empty one. */
@@ -154,6 +154,7 @@ export class InstanceContainer {
         id: appProcessId,
         path: 'bash',
         user: appUser,
+        endlessOutput: true,
         rlimits: { nofile: attributes.limits.fds, nproc: config.instance.nproc_limit },
       },
       { stdin: script },

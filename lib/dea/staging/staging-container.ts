@@ -223,7 +223,10 @@ export class StagingContainer {
   private async runBuild(script: string, onStart: () => void): Promise<number> {
     const { container } = this;
     const { context, appId } = this.options;
-    const build = await container.run({ id: stagingProcessId, path: 'bash', user: appUser }, { stdin: script });
+    const build = await container.run(
+      { id: stagingProcessId, path: 'bash', user: appUser, endlessOutput: true },
+      { stdin: script },
+    );
     const output = await context.outputs.follow({
       container,
       containerPath: join(this.paths.rootDirectory, '..'),
