@@ -116,6 +116,19 @@ for (const engine of ['garden', 'warden'] as const) {
       expect(lines(app)).to.deep.equal(['one', 'two', 'three', 'got TERM']);
     });
 
+    it('gives back all of a crashed app although the server is killed while it is cleared away', async () => {
+      const capacity = (await peer.next('dea.advertise', () => true, { since: peer.mark })).available_memory;
+      const { droplet: app } = await start();
+      const { stats } = await eventually(() => find(app));
+      const mark = peer.mark;
+      await fetch(`http://${stats.host}:${stats.port}/exit?code=7`);
+      await peer.next('droplet.exited', (data) => data.droplet === app, { since: mark });
+      await server.kill();
+      await server.start();
+      await eventually(async () => ((await containers()).length === 0 ? true : undefined), { timeoutMs: 20_000 });
+      await peer.next('dea.advertise', (data) => data.available_memory === capacity, { since: peer.mark });
+    });
+
     it('tells of an app that exits, with its status', async () => {
       const { droplet: app } = await start();
       const { stats } = await eventually(() => find(app));
