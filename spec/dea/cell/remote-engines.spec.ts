@@ -116,6 +116,27 @@ for (const engine of ['garden', 'warden'] as const) {
       expect(lines(app)).to.deep.equal(['one', 'two', 'three', 'got TERM']);
     });
 
+    it('keeps its apps while the server is killed and started again, and goes on looking after them', async () => {
+      const { droplet: app } = await start();
+      const { stats } = await eventually(() => find(app));
+      const ask = async (path: string) => (await fetch(`http://${stats.host}:${stats.port}${path}`)).text();
+      const mark = peer.mark;
+      await server.kill();
+      await ask('/log?line=meanwhile');
+      await server.start();
+      expect(await ask('/hello')).to.equal('hello from 0');
+      await ask('/log?line=afterwards');
+      await eventually(() => lines(app).includes('afterwards') || undefined);
+      expect(lines(app)).to.deep.equal(['meanwhile', 'afterwards']);
+      const found = await eventually(() => find(app));
+      expect(found).to.include({ state: 'RUNNING' });
+      expect(found.stats.usage.mem).to.be.above(0);
+      await ask('/exit?code=5');
+      const exit = await peer.next('droplet.exited', (data) => data.droplet === app, { since: mark });
+      expect(exit).to.include({ exit_status: 5 });
+      await eventually(async () => ((await containers()).length === 0 ? true : undefined));
+    });
+
     it('gives back all of a crashed app although the server is killed while it is cleared away', async () => {
       const capacity = (await peer.next('dea.advertise', () => true, { since: peer.mark })).available_memory;
       const { droplet: app } = await start();
