@@ -1,4 +1,3 @@
-import { join } from 'node:path';
 import type { Container } from '../../containers/engine.js';
 import { errorData, type Logger } from '../../logging/logger.js';
 import { runCommand } from '../../process/command.js';
@@ -6,6 +5,7 @@ import {
   appUser,
   ContainerPaths,
   configuredBindMounts,
+  containerRoot,
   copyFileOut,
   deaOwner,
   kindProperty,
@@ -65,10 +65,11 @@ export class StagingContainer {
 
   private constructor(
     readonly container: Container,
-    containerPath: string,
+    /** Directory of the container on this machine. */
+    readonly containerPath: string,
     private readonly options: StagingContainerOptions,
   ) {
-    this.paths = new ContainerPaths(options.context.engine, join(containerPath, 'rootfs'));
+    this.paths = new ContainerPaths(options.context.engine, containerRoot(containerPath));
   }
 
   /**
@@ -229,7 +230,7 @@ export class StagingContainer {
     );
     const output = await context.outputs.follow({
       container,
-      containerPath: join(this.paths.rootDirectory, '..'),
+      containerPath: this.containerPath,
       processId: stagingProcessId,
       appId,
       source: { sourceType: 'STG', sourceInstance: '0' },
