@@ -1,4 +1,3 @@
-import { join } from 'node:path';
 import type { Container } from '../../containers/engine.js';
 import { errorData, type Logger } from '../../logging/logger.js';
 import { runCommand } from '../../process/command.js';
@@ -6,6 +5,7 @@ import {
   appUser,
   ContainerPaths,
   configuredBindMounts,
+  containerRoot,
   copyFileOut,
   deaOwner,
   kindProperty,
@@ -65,10 +65,11 @@ export class StagingContainer {
 
   private constructor(
     readonly container: Container,
-    containerPath: string,
+    /** Directory of the container on this machine. */
+    readonly containerPath: string,
     private readonly options: StagingContainerOptions,
   ) {
-    this.paths = new ContainerPaths(options.context.engine, join(containerPath, 'rootfs'));
+    this.paths = new ContainerPaths(options.context.engine, containerRoot(containerPath));
   }
 
   /**
@@ -223,10 +224,13 @@ export class StagingContainer {
   private async runBuild(script: string, onStart: () => void): Promise<number> {
     const { container } = this;
     const { context, appId } = this.options;
-    const build = await container.run({ id: stagingProcessId, path: 'bash', user: appUser }, { stdin: script });
+    const build = await container.run(
+      { id: stagingProcessId, path: 'bash', user: appUser, endlessOutput: true },
+      { stdin: script },
+    );
     const output = await context.outputs.follow({
       container,
-      containerPath: join(this.paths.rootDirectory, '..'),
+      containerPath: this.containerPath,
       processId: stagingProcessId,
       appId,
       source: { sourceType: 'STG', sourceInstance: '0' },
