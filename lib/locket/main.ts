@@ -1,6 +1,6 @@
 import { createSecureContext } from 'node:tls';
 import { readConfigFile } from '../config/load.js';
-import { type UnknownKey, unknownKeys } from '../config/unknown-keys.js';
+import { type UnknownKey, unknownKeys, warnOfUnknownKeys } from '../config/unknown-keys.js';
 import { tlsAmongComponents } from '../http/internal-tls.js';
 import { reloadOnHangUp } from '../logging/hang-up.js';
 import { silentLogger } from '../logging/logger.js';
@@ -40,9 +40,7 @@ Every key of the configuration is explained in config/locket.yml. Upstream's JSO
     const { log_level: level, log_file: file } = config;
     const logger = createStenoLogger({ source: 'locket', level, ...(file !== undefined && { file }) });
     reloadOnHangUp(logger, () => loadLocketConfig(path).log_level);
-    for (const { path: key, suggestion } of unknown) {
-      logger.warn('config.key.unknown', { key, ...(suggestion !== undefined && { did_you_mean: suggestion }) });
-    }
+    warnOfUnknownKeys(unknown, logger);
     if (config.loggregator) logger.warn('config.key.unused', { key: 'loggregator', instead: 'dropsonde_port' });
     const onFailure = (error: Error) => {
       logger.fatal('locket.failed', { error: error.message });

@@ -1,4 +1,7 @@
+import { execFile } from 'node:child_process';
 import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { expect } from 'chai';
 import { type BulkCloudController, bulkApps, startBulkCloudController } from '../support/bulk-cloud-controller.js';
 import { eventually } from '../support/eventually.js';
@@ -89,6 +92,53 @@ describe('the programs of a health manager', function () {
       const { status, stderr } = await program.run(['analyze']);
       expect(status).to.equal(1);
       expect(stderr).to.include('store_type: must be redis');
+    });
+  });
+
+  describe('that are set up badly', () => {
+    const programs: HealthManagerProgram[] = [];
+
+    after(async () => {
+      for (const program of programs) await program.dispose();
+    });
+
+    const configured = async (config: Record<string, unknown>) => {
+      const program = await make(config);
+      programs.push(program);
+      return program;
+    };
+
+    it('say in one line that their store is not there', async () => {
+      const program = await configured({ store_urls: ['redis://127.0.0.1:1'] });
+      const failed = { status: 1, stdout: '', stderr: 'dump failed: no Redis answers at 127.0.0.1:1\n' };
+      expect(await program.run(['dump'])).to.eql(failed);
+    });
+
+    it('make the directory of their file, and name the file when it is none', async () => {
+      const program = await configured({ store_type: 'memory' });
+      const rewrite = async (file: string) => {
+        const text = await readFile(program.configPath, 'utf8');
+        await writeFile(program.configPath, text.replace(/snapshot_file: .*/, `snapshot_file: ${file}`));
+      };
+      await rewrite(join(program.directory, 'new', 'state.db'));
+      expect((await program.run(['dump'])).status).to.equal(0);
+      await rewrite(program.configPath);
+      const { status, stderr } = await program.run(['dump']);
+      expect({ status, stderr }).to.eql({
+        status: 1,
+        stderr: `dump failed: snapshot_file ${program.configPath}: file is not a database\n`,
+      });
+    });
+
+    it('name keys that they do not know, when they are asked to check', async () => {
+      const { configPath } = await configured({ storetype: 'redis', etcd_require_ssl: false });
+      const { stdout } = await promisify(execFile)('bin/hm9000', ['--check', configPath]);
+      expect(stdout.split('\n')).to.eql([
+        `${configPath}: ok`,
+        'storetype: unknown key (did you mean store_type?)',
+        'etcd_require_ssl: unknown key',
+        '',
+      ]);
     });
   });
 
