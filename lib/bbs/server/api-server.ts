@@ -19,6 +19,7 @@ import { ErrorType, EventsByCellId } from '../messages/models.js';
 import { OutsideFailure } from '../outside-failure.js';
 import { requestIdOf, traceData } from '../request-id.js';
 import { KeyTaken, TableMissing } from '../storage/store.js';
+import { Admission, type AllowedClients, type Subject } from './admission.js';
 import { EventStream } from './event-stream.js';
 import { failedAnswer } from './handlers/evacuation-handlers.js';
 import type { Answer } from './handlers/handler.js';
@@ -33,6 +34,8 @@ export interface ApiServerOptions {
   port: number;
   /** Undefined: plain HTTP. */
   tls: Identity | undefined;
+  /** Absent: whoever has a certificate of the authority. */
+  allowedClients?: AllowedClients | undefined;
   /** Larger bodies are refused. */
   maximumBodyBytes: number;
   /** Event streams at the same time; more are refused with status 503. */
@@ -72,12 +75,14 @@ export class ApiServer {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
   readonly #streams = new Set<EventStream>();
+  readonly #admission: Admission | undefined;
   #busy = 0;
   #onIdle: (() => void) | undefined;
   #api: Api | undefined;
 
   constructor(private readonly options: ApiServerOptions) {
-    const { tls } = options;
+    const { tls, allowedClients } = options;
+    this.#admission = allowedClients && new Admission(allowedClients, (...refused) => this.#logRefused(...refused));
     const settings = { keepAliveTimeout: 0, noDelay: true, keepAlive: true, keepAliveInitialDelay: keepAliveMs };
     const handle = (request: IncomingMessage, response: ServerResponse) => this.#handle(request, response);
     if (tls) {
@@ -163,6 +168,10 @@ export class ApiServer {
 
   /** @returns undefined when the request has its answer already */
   #find(request: IncomingMessage, response: ServerResponse): Endpoint | undefined {
+    if (this.#admission?.admits(request.socket) === false) {
+      refuse(response, 403, 'this certificate may not ask here\n');
+      return undefined;
+    }
     const endpoints = this.#api?.endpoints.get(pathOf(request));
     const endpoint = endpoints?.find(({ route }) => route.method === request.method);
     if (endpoint) return endpoint;
@@ -170,6 +179,14 @@ export class ApiServer {
     else if (this.#api) refuse(response, 404, '404 page not found\n');
     else refuse(response, 503);
     return undefined;
+  }
+
+  #logRefused({ commonNames, organizationalUnits }: Subject, { remoteAddress }: Socket): void {
+    this.options.logger.warn('bbs.client.not-allowed', {
+      remote_address: remoteAddress,
+      common_names: commonNames,
+      organizational_units: organizationalUnits,
+    });
   }
 
   #finish(endpoint: Endpoint, request: IncomingMessage, response: ServerResponse, durationMs: number): void {
