@@ -205,6 +205,9 @@ export class ActiveBoard {
   }
 }
 
+/** A task that was rejected soon after one regular pass is offered again in the next one. */
+const partOfInterval = 0.9;
+
 const taskCounters = { started: 'TasksStarted', failed: 'TasksFailed', succeeded: 'TasksSucceeded' } as const;
 
 function patienceOf(config: BbsConfig) {
@@ -212,6 +215,7 @@ function patienceOf(config: BbsConfig) {
     expirePendingSeconds: config.expire_pending_task_duration,
     expireCompletedSeconds: config.expire_completed_task_duration,
     kickSeconds: config.kick_task_duration,
+    rejectedSeconds: config.converge_repeat_interval * partOfInterval,
   };
 }
 
