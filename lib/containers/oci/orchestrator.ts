@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
-import { mkdir, readdir, rm, rmdir, statfs } from 'node:fs/promises';
+import { readdir, rm, rmdir, statfs } from 'node:fs/promises';
 import { availableParallelism, totalmem } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { makeDirectories } from '../../files/directories.js';
 import { errorData, type Logger } from '../../logging/logger.js';
 import type { Launcher } from '../../process/launcher.js';
 import type {
@@ -108,7 +109,7 @@ export class OciEngine implements ContainerEngine {
   async start(): Promise<void> {
     const { images, volumes, network, cgroups, launcher, userNamespaces } = this.#collaborators;
     const { layout } = this.#settings;
-    await mkdir(layout.output, { recursive: true, mode: 0o711 });
+    await makeDirectories(layout.output, 0o711);
     // Before anything is mounted below it.
     const depot = await ReachableDepot.prepare(layout.depot);
     this.#depot = depot;
