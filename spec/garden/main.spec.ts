@@ -13,6 +13,7 @@ import { addressesOf, gardenConfigSchema, idMapOf, unusedKeys } from '../../lib/
 import { loadSettings } from '../../lib/garden/settings.js';
 import { callGarden, freePort, startGarden } from '../support/garden.js';
 import { GardenClient } from '../support/garden-client.js';
+import { thingsOfEngine } from '../support/leaks.js';
 import { builtProgram } from '../support/typescript.js';
 
 describe('bin/garden', function () {
@@ -203,6 +204,31 @@ describe('bin/garden', function () {
       expect(json).to.deep.equal({ value: '45000000000' });
       await garden.restart();
       expect((await callGarden(garden.socket, 'GET', '/containers')).text).to.equal('{"Handles":[]}\n');
+    } finally {
+      await garden.stop();
+    }
+  });
+
+  it('does not work in the depot of another that runs, and leaves it alone', async () => {
+    const garden = await startGarden({ spares: 0 });
+    try {
+      const client = new GardenClient(garden.socket);
+      await client.create({ handle: 'c' });
+      const before = thingsOfEngine(garden.depot);
+      const socket = join(directory, 'other.sock');
+      const other = await configFile({ bind_socket: socket, depot: garden.depot });
+      const { status, stderr } = await runGarden(other);
+      expect(status).to.equal(1);
+      expect(stderr).to.include(`the depot ${garden.depot} is in use by process ${garden.pid}`);
+      expect(thingsOfEngine(garden.depot)).to.deep.equal(before);
+      expect(await client.read('c', 'echo lives')).to.equal('lives\n');
+      // A claim that was left by the dead, or damaged, is none.
+      await garden.kill();
+      await garden.start();
+      await garden.kill();
+      await writeFile(join(garden.depot, '@run/@engine'), 'nonsense');
+      await garden.start();
+      expect(await client.read('c', 'echo lives')).to.equal('lives\n');
     } finally {
       await garden.stop();
     }

@@ -19,6 +19,7 @@ import { OciContainer } from './container.js';
 import { checkBindSources, checkContainerSpec } from './container-spec.js';
 import { readBootId, type StateFile } from './container-state.js';
 import { beginCreation, creationStages, idMapFor } from './creation.js';
+import { DepotClaim } from './depot-claim.js';
 import type { Host } from './host.js';
 import { findHostTools } from './host-tools.js';
 import { DepotLayout } from './layout.js';
@@ -95,6 +96,7 @@ export class OciEngine implements ContainerEngine {
   readonly #turnstile: Turnstile;
   /** There even when the start has failed. */
   #depot: ReachableDepot | undefined;
+  #claim: DepotClaim | undefined;
   #host: Host | undefined;
   #timer: NodeJS.Timeout | undefined;
   #isStopping = false;
@@ -114,6 +116,7 @@ export class OciEngine implements ContainerEngine {
     const depot = await ReachableDepot.prepare(layout.depot);
     this.#depot = depot;
     await mountScratch(layout.run);
+    this.#claim = await DepotClaim.take(layout.claim, layout.depot);
     const tools = await findHostTools();
     launcher.start();
     // Before the first network is made, which belongs to one.
@@ -170,6 +173,7 @@ export class OciEngine implements ContainerEngine {
   async stop(): Promise<void> {
     await this.#settle();
     await this.#collaborators.launcher.stop();
+    await this.#claim?.release();
   }
 
   async release(): Promise<void> {
@@ -178,6 +182,7 @@ export class OciEngine implements ContainerEngine {
       await this.#giveBack();
     } finally {
       await this.#collaborators.launcher.stop();
+      await this.#claim?.release();
     }
   }
 
@@ -200,6 +205,8 @@ export class OciEngine implements ContainerEngine {
 
   async #giveBack(): Promise<void> {
     const { layout } = this.#settings;
+    // Another engine works there.
+    if (!this.#claim) return;
     if ((await readdir(layout.run).catch(() => [])).some(DepotLayout.isHandle)) return;
     const { network, cgroups } = this.#collaborators;
     await Promise.all([network.teardown(), cgroups.teardown()]);
