@@ -241,6 +241,17 @@ describe('bin/garden', function () {
       const { status, stderr } = await runGarden(await configFile({ bind_socket: garden.socket, depot }));
       expect(status).to.equal(1);
       expect(stderr).to.include('another server listens there');
+      const file = join(directory, 'precious');
+      await writeFile(file, 'content');
+      for (const [path, reason] of [
+        [file, 'exists and is no socket'],
+        [join(directory, 'none/garden.sock'), `there is no directory ${join(directory, 'none')}`],
+      ] as const) {
+        const refused = await runGarden(await configFile({ bind_socket: path, depot }));
+        expect(refused.status, path).to.equal(1);
+        expect(refused.stderr).to.include(reason);
+      }
+      expect(await readFile(file, 'utf8')).to.equal('content');
       expect((await callGarden(garden.socket, 'GET', '/ping')).status).to.equal(200);
     } finally {
       await garden.stop();
