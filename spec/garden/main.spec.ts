@@ -13,6 +13,7 @@ import { addressesOf, gardenConfigSchema, idMapOf, unusedKeys } from '../../lib/
 import { loadSettings } from '../../lib/garden/settings.js';
 import { callGarden, freePort, startGarden } from '../support/garden.js';
 import { GardenClient } from '../support/garden-client.js';
+import { thingsOfEngine } from '../support/leaks.js';
 import { builtProgram } from '../support/typescript.js';
 
 describe('bin/garden', function () {
@@ -208,6 +209,31 @@ describe('bin/garden', function () {
     }
   });
 
+  it('does not work in the depot of another that runs, and leaves it alone', async () => {
+    const garden = await startGarden({ spares: 0 });
+    try {
+      const client = new GardenClient(garden.socket);
+      await client.create({ handle: 'c' });
+      const before = thingsOfEngine(garden.depot);
+      const socket = join(directory, 'other.sock');
+      const other = await configFile({ bind_socket: socket, depot: garden.depot });
+      const { status, stderr } = await runGarden(other);
+      expect(status).to.equal(1);
+      expect(stderr).to.include(`the depot ${garden.depot} is in use by process ${garden.pid}`);
+      expect(thingsOfEngine(garden.depot)).to.deep.equal(before);
+      expect(await client.read('c', 'echo lives')).to.equal('lives\n');
+      // A claim that was left by the dead, or damaged, is none.
+      await garden.kill();
+      await garden.start();
+      await garden.kill();
+      await writeFile(join(garden.depot, '@run/@engine'), 'nonsense');
+      await garden.start();
+      expect(await client.read('c', 'echo lives')).to.equal('lives\n');
+    } finally {
+      await garden.stop();
+    }
+  });
+
   it('does not take the place of another that listens', async () => {
     const garden = await startGarden();
     try {
@@ -215,6 +241,17 @@ describe('bin/garden', function () {
       const { status, stderr } = await runGarden(await configFile({ bind_socket: garden.socket, depot }));
       expect(status).to.equal(1);
       expect(stderr).to.include('another server listens there');
+      const file = join(directory, 'precious');
+      await writeFile(file, 'content');
+      for (const [path, reason] of [
+        [file, 'exists and is no socket'],
+        [join(directory, 'none/garden.sock'), `there is no directory ${join(directory, 'none')}`],
+      ] as const) {
+        const refused = await runGarden(await configFile({ bind_socket: path, depot }));
+        expect(refused.status, path).to.equal(1);
+        expect(refused.stderr).to.include(reason);
+      }
+      expect(await readFile(file, 'utf8')).to.equal('content');
       expect((await callGarden(garden.socket, 'GET', '/ping')).status).to.equal(200);
     } finally {
       await garden.stop();

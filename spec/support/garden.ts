@@ -38,6 +38,8 @@ export interface GardenProcess {
 export interface LaunchOptions {
   /** Of the process, beside this one's. */
   env?: NodeJS.ProcessEnv;
+  /** A command, with arguments, that becomes the program whose own command line it is given. */
+  prefix?: (depot: string) => string[];
 }
 
 /** @param config keys of `garden.yml` beside those that keep it apart from others */
@@ -114,7 +116,7 @@ async function startServer(
   place: Place,
   liveSocket: string,
   config: object,
-  { env = {} }: LaunchOptions = {},
+  { env = {}, prefix = () => [] }: LaunchOptions = {},
 ): Promise<GardenProcess> {
   const { settings, directory, socket, wardenSocket, tcp } = place;
   const configPath = join(directory, 'garden.yml');
@@ -135,7 +137,13 @@ async function startServer(
       return child!.pid!;
     },
     async start({ waits = true } = {}) {
-      child = spawn(process.execPath, [...builtProgram('lib/garden/main.ts'), configPath], {
+      const [program, ...args] = [
+        ...prefix(settings.depotDirectory),
+        process.execPath,
+        ...builtProgram('lib/garden/main.ts'),
+        configPath,
+      ];
+      child = spawn(program!, args, {
         stdio: ['ignore', 'ignore', 'inherit'],
         env: { ...process.env, ...env },
       });

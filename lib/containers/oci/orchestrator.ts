@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
-import { mkdir, readdir, rm, rmdir, statfs } from 'node:fs/promises';
+import { readdir, rm, rmdir, statfs } from 'node:fs/promises';
 import { availableParallelism, totalmem } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { makeDirectories } from '../../files/directories.js';
 import { errorData, type Logger } from '../../logging/logger.js';
 import type { Launcher } from '../../process/launcher.js';
 import { Turnstile } from '../../process/turnstile.js';
@@ -19,6 +20,7 @@ import { OciContainer } from './container.js';
 import { checkBindSources, checkContainerSpec } from './container-spec.js';
 import { readBootId, type StateFile } from './container-state.js';
 import { beginCreation, creationStages, idMapFor } from './creation.js';
+import { DepotClaim } from './depot-claim.js';
 import type { Host } from './host.js';
 import { findHostTools } from './host-tools.js';
 import { DepotLayout } from './layout.js';
@@ -94,6 +96,7 @@ export class OciEngine implements ContainerEngine {
   readonly #turnstile: Turnstile;
   /** There even when the start has failed. */
   #depot: ReachableDepot | undefined;
+  #claim: DepotClaim | undefined;
   #host: Host | undefined;
   #timer: NodeJS.Timeout | undefined;
   #isStopping = false;
@@ -108,11 +111,12 @@ export class OciEngine implements ContainerEngine {
   async start(): Promise<void> {
     const { images, volumes, network, cgroups, launcher, userNamespaces } = this.#collaborators;
     const { layout } = this.#settings;
-    await mkdir(layout.output, { recursive: true, mode: 0o711 });
+    await makeDirectories(layout.output, 0o711);
     // Before anything is mounted below it.
     const depot = await ReachableDepot.prepare(layout.depot);
     this.#depot = depot;
     await mountScratch(layout.run);
+    this.#claim = await DepotClaim.take(layout.claim, layout.depot);
     const tools = await findHostTools();
     launcher.start();
     // Before the first network is made, which belongs to one.
@@ -169,6 +173,7 @@ export class OciEngine implements ContainerEngine {
   async stop(): Promise<void> {
     await this.#settle();
     await this.#collaborators.launcher.stop();
+    await this.#claim?.release();
   }
 
   async release(): Promise<void> {
@@ -177,6 +182,7 @@ export class OciEngine implements ContainerEngine {
       await this.#giveBack();
     } finally {
       await this.#collaborators.launcher.stop();
+      await this.#claim?.release();
     }
   }
 
@@ -199,6 +205,8 @@ export class OciEngine implements ContainerEngine {
 
   async #giveBack(): Promise<void> {
     const { layout } = this.#settings;
+    // Another engine works there.
+    if (!this.#claim) return;
     if ((await readdir(layout.run).catch(() => [])).some(DepotLayout.isHandle)) return;
     const { network, cgroups } = this.#collaborators;
     await Promise.all([network.teardown(), cgroups.teardown()]);
