@@ -196,7 +196,12 @@ export class StagingContainer {
   /** The last line of the log. */
   async announceUpload(): Promise<void> {
     const { stdout } = await runCommand('du', ['-h', this.options.workspace.dropletFile]);
-    await this.runAsApp(`echo "-----> Uploading droplet (${stdout.split('\t')[0]})" | tee -a ${this.log}`);
+    await this.say(`-----> Uploading droplet (${stdout.split('\t')[0]})`);
+  }
+
+  /** A line for the log that users watch. */
+  async say(line: string): Promise<void> {
+    await this.runAsApp(`echo ${shellWord(line)} | tee -a ${this.log}`);
   }
 
   /** Packs what the buildpack keeps for the next staging, and copies it out. */

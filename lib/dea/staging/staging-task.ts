@@ -250,6 +250,8 @@ export class StagingTask {
       this.abort.signal.throwIfAborted();
       if (this.context.config.staging.fail_on_cache_upload_error) throw error;
       this.logger.warn('staging.buildpack-cache.upload.failed', errorData(error));
+      const warning = '-----> Warning: the buildpack cache could not be stored for the next time';
+      await container.say(warning).catch(() => {});
     }
   }
 
