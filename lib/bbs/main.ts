@@ -41,7 +41,12 @@ encryption keys. It changes nothing.`,
     }
     const unused = unusedKeys(config);
     if (unused.length > 0) logger.info('config.keys.unused', { keys: unused });
-    const bbs = new Bbs({ config, onFatal: () => process.exit(lostStatus), logger });
+    const onFatal = (reason: string) => {
+      // The log may be in a file, where nobody looks who has just started it.
+      process.stderr.write(`Encountered error: ${reason}\n`);
+      process.exit(lostStatus);
+    };
+    const bbs = new Bbs({ config, onFatal, logger });
     process.on('SIGUSR2', () => void bbs.converge());
     return bbs;
   },

@@ -98,6 +98,6 @@ export class Locket {
 }
 
 /** @throws naming the file that cannot be read */
-export function readLocketIdentity({ ca_file, cert_file, key_file }: LocketConfig): Identity {
+function readLocketIdentity({ ca_file, cert_file, key_file }: LocketConfig): Identity {
   return readIdentity({ caFile: ca_file, certFile: cert_file, keyFile: key_file });
 }

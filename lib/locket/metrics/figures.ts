@@ -14,20 +14,6 @@ export interface Figure {
   requestType?: MethodName;
 }
 
-/** Figures that differ only in whose calls they are of; at least one. */
-export type SameName = readonly [Figure, ...Figure[]];
-
-/** One list for each name, in the order in which they come. */
-export function byName(figures: readonly Figure[]): SameName[] {
-  const lists = new Map<string, [Figure, ...Figure[]]>();
-  for (const figure of figures) {
-    const list = lists.get(figure.name);
-    if (list) list.push(figure);
-    else lists.set(figure.name, [figure]);
-  }
-  return [...lists.values()];
-}
-
 const nanosecondsPerMs = 1e6;
 
 const expiryNames: Record<ResourceType, string> = { lock: 'LocksExpired', presence: 'PresenceExpired' };

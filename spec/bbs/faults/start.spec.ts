@@ -62,8 +62,10 @@ describe('the start of a board', () => {
     });
     try {
       program.launch();
-      expect((await program.ended()).status).to.equal(1);
-      expect(await program.log()).to.include('Existing encryption key version (key-1) is not among the known keys');
+      const reason = 'Existing encryption key version (key-1) is not among the known keys';
+      const { status, stderr } = await program.ended();
+      expect([status, stderr]).to.deep.equal([1, `Encountered error: ${reason}\n`]);
+      expect(await program.log()).to.include(reason);
     } finally {
       await program.dispose();
     }

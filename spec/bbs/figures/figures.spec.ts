@@ -148,6 +148,10 @@ describe('figures of a board', () => {
       ...['RequestLatency', 'OpenFileDescriptors', 'Domain.cf-apps', 'DBOpenConnections', 'DBWaitCount'],
       ...['DBWaitDuration', 'DBQueriesTotal', 'DBQueryDurationMax', 'MigrationDuration', 'SuspectCells'],
     ]);
+    const started = metron.envelopes.filter(({ counter }) => counter?.name === 'TasksStarted');
+    expect(started.map(({ counter, tags }) => [counter!.delta, tags])).to.deep.equal(
+      Array.from({ length: 3 }, () => [1, { 'cell-id': 'c1' }]),
+    );
     expect([...named.counters]).to.include.members(['ConvergenceLRPRuns', 'ConvergenceTaskRuns', 'TasksStarted']);
   });
 
