@@ -109,6 +109,7 @@ function wardenOf(config: GardenConfig): ServerSettings['warden'] {
   return {
     socketPath,
     mode: Number.parseInt(config.warden_socket_mode, 8),
+    ...(config.warden_socket_group !== undefined && { group: config.warden_socket_group }),
     graceTimeMs: config.warden_grace_time === 0 ? null : config.warden_grace_time,
     defaultRootfs,
     jobOutputLimit: config.warden_job_output_limit,
