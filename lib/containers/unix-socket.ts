@@ -1,21 +1,31 @@
 import { once } from 'node:events';
-import { chmod, lstat, stat, unlink } from 'node:fs/promises';
+import { chmod, chown, lstat, stat, unlink } from 'node:fs/promises';
 import { connect, type Server } from 'node:net';
 import { dirname } from 'node:path';
+
+/** A UNIX socket to listen on. */
+export interface SocketPlace {
+  path: string;
+  /** Permission bits. */
+  mode: number;
+  /** Number of the group that it belongs to. @default that of this process */
+  group?: number | undefined;
+}
 
 /**
  * Makes a server listen on a UNIX socket; one that nobody listens on any more is replaced.
  *
- * @param mode permission bits of the socket
  * @throws when another process listens there, something else has that name, or there is no directory for it
  */
-export async function listenOnSocket(server: Server, path: string, mode: number): Promise<void> {
+export async function listenOnSocket(server: Server, { path, mode, group }: SocketPlace): Promise<void> {
   await removeStaleSocket(path);
   const directory = await stat(dirname(path)).catch(() => undefined);
   // What the system says of it sounds as if somebody lacked a permission.
   if (!directory?.isDirectory()) throw new Error(`${path}: there is no directory ${dirname(path)}`);
   server.listen(path);
   await once(server, 'listening');
+  // First to whom it belongs: until then its group may not use it.
+  if (group !== undefined) await chown(path, process.getuid?.() ?? 0, group);
   await chmod(path, mode);
 }
 

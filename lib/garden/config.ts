@@ -1,10 +1,12 @@
 import { z } from 'zod';
 import { durationSeconds } from '../config/duration.js';
 import { rlimitNames } from '../containers/engine.js';
+import type { GardenAddress } from '../containers/garden/server/garden-server.js';
 import type { TcpSettings } from '../containers/oci/network/sysctls.js';
 import { isHostEntry } from '../containers/oci/runtime/host-files.js';
 import { type IdMap, idMapTag, rootOutside } from '../containers/oci/users/id-map.js';
 import { stenoLevels } from '../logging/steno.js';
+import { hostGroupId } from './host-group.js';
 
 const port = z.int().min(0).max(65_535);
 const absolutePath = z.string().startsWith('/', 'must be an absolute path');
@@ -14,6 +16,13 @@ const hostEntry = z.string().refine(isHostEntry, 'must be an address and its nam
 const tcpTime = z.int().min(0).max(32_767).default(0);
 /** 0: what the host has. */
 const tcpCount = z.int().min(0).max(255).default(0);
+/** A group of the host, by name or number; comes out as its number. */
+const hostGroup = z.union([z.string().min(1), z.int().min(0)]).transform((value, context) => {
+  const id = hostGroupId(value);
+  if (id !== undefined) return id;
+  context.addIssue(`there is no group ${value} on this host`);
+  return z.NEVER;
+});
 const network = z.cidrv4('must be an IPv4 network such as 10.254.0.0/22');
 const address = z.ipv4('must be an IPv4 address');
 const duration = durationSeconds.transform((seconds) => seconds * 1000);
@@ -35,6 +44,7 @@ export const gardenConfigSchema = z
     bind_port: port.optional(),
     bind_socket: absolutePath.optional(),
     bind_socket_mode: z.union([z.literal('0660'), z.literal('0777')]).default('0660'),
+    bind_socket_group: hostGroup.optional(),
     debug_bind_ip: z.string().min(1).optional(),
     debug_bind_port: port.default(17_013),
     read_header_timeout: duration.optional(),
@@ -82,6 +92,7 @@ export const gardenConfigSchema = z
     insecure_docker_registries: z.array(z.string().min(1)).default([]),
     warden_socket: absolutePath.optional(),
     warden_socket_mode: z.union([z.literal('0660'), z.literal('0777')]).default('0660'),
+    warden_socket_group: hostGroup.optional(),
     warden_grace_time: duration.default(300_000),
     warden_job_output_limit: z
       .int()
@@ -113,14 +124,14 @@ export type GardenConfig = z.output<typeof gardenConfigSchema>;
 const defaultSocket = '/tmp/garden.sock';
 
 /** Where the server listens: on the socket unless only TCP is asked for. */
-export function addressesOf(
-  config: GardenConfig,
-): ({ kind: 'unix'; path: string; mode: number } | { kind: 'tcp'; host: string; port: number })[] {
+export function addressesOf(config: GardenConfig): GardenAddress[] {
   const { bind_ip: host, bind_port: tcpPort } = config;
   const tcp = host !== undefined && tcpPort !== undefined ? [{ kind: 'tcp' as const, host, port: tcpPort }] : [];
   const path = config.bind_socket ?? (tcp.length === 0 ? defaultSocket : undefined);
   const mode = Number.parseInt(config.bind_socket_mode, 8);
-  return [...(path === undefined ? [] : [{ kind: 'unix' as const, path, mode }]), ...tcp];
+  const { bind_socket_group: group } = config;
+  const socket = { kind: 'unix' as const, mode, ...(group !== undefined && { group }) };
+  return [...(path === undefined ? [] : [{ ...socket, path }]), ...tcp];
 }
 
 /** Who users of containers are on the host; undefined when they are themselves. */

@@ -16,6 +16,8 @@ export interface ServerSettings {
   warden?: Omit<WardenServerOptions, 'engine' | 'logger'>;
   /** TCP port on the loopback that tells a Warden's monitor of health. */
   healthPort?: number;
+  /** File that tells a Warden's monitor the number of the process. */
+  pidFile?: string;
   /** Where figures of the server are told. */
   debug?: { host: string; port: number };
   destroyContainersOnStartup: boolean;
@@ -107,6 +109,7 @@ function wardenOf(config: GardenConfig): ServerSettings['warden'] {
   return {
     socketPath,
     mode: Number.parseInt(config.warden_socket_mode, 8),
+    ...(config.warden_socket_group !== undefined && { group: config.warden_socket_group }),
     graceTimeMs: config.warden_grace_time === 0 ? null : config.warden_grace_time,
     defaultRootfs,
     jobOutputLimit: config.warden_job_output_limit,
@@ -117,11 +120,12 @@ function wardenOf(config: GardenConfig): ServerSettings['warden'] {
 }
 
 function settingsOfWarden(document: object): ServerSettings {
-  const { server, engine, healthPort, logging } = readWardenConfiguration(document);
+  const { server, engine, healthPort, pidFile, logging } = readWardenConfiguration(document);
   return {
     engine: { ...engine, allowPrivileged: false },
     warden: server,
     healthPort,
+    ...(pidFile !== undefined && { pidFile }),
     destroyContainersOnStartup: false,
     logging,
     unusedKeys: [],

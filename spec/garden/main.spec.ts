@@ -1,9 +1,9 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { expect } from 'chai';
 import { dump as toYaml } from 'js-yaml';
@@ -11,9 +11,11 @@ import { ConfigError, loadConfig } from '../../lib/config/load.js';
 import { engineTag } from '../../lib/containers/oci/tag.js';
 import { addressesOf, gardenConfigSchema, idMapOf, unusedKeys } from '../../lib/garden/config.js';
 import { loadSettings } from '../../lib/garden/settings.js';
+import { runCommand } from '../../lib/process/command.js';
 import { callGarden, freePort, startGarden } from '../support/garden.js';
 import { GardenClient } from '../support/garden-client.js';
 import { thingsOfEngine } from '../support/leaks.js';
+import { rejectionOf } from '../support/rejection.js';
 import { builtProgram } from '../support/typescript.js';
 
 describe('bin/garden', function () {
@@ -77,6 +79,8 @@ describe('bin/garden', function () {
     const faults: Record<string, unknown> = {
       bind_socket: 'relative',
       bind_socket_mode: 777,
+      bind_socket_group: 'no such group',
+      warden_socket_group: -1,
       read_header_timeout: 'soon',
       depot: '/proc/depot',
       runtime: 'docker',
@@ -186,6 +190,34 @@ describe('bin/garden', function () {
         .and.to.match(/\nisthmus_loop_delay_p99_seconds [\d.e-]+\n$/);
       expect((await fetch(`http://127.0.0.1:${port}/containers`)).status).to.equal(404);
       expect((await fetch(`http://127.0.0.1:${port}/metrics`, { method: 'DELETE' })).status).to.equal(405);
+    } finally {
+      await garden.stop();
+    }
+  });
+
+  it('gives its sockets to the group of the file, by name or number, and to nobody else', async () => {
+    const garden = await startGarden({ bind_socket_group: 'daemon', warden_socket_group: 12_345 });
+    try {
+      await chmod(dirname(garden.socket), 0o711);
+      const daemon = Number(/^daemon:[^:]*:(\d+):/m.exec(await readFile('/etc/group', 'utf8'))?.[1]);
+      for (const [socket, gid] of [
+        [garden.socket, daemon],
+        [garden.wardenSocket, 12_345],
+      ] as const) {
+        const status = await stat(socket);
+        expect({ uid: status.uid, gid: status.gid, mode: status.mode & 0o777 }).to.deep.equal({
+          uid: 0,
+          gid,
+          mode: 0o660,
+        });
+        const asMember = (group: number) =>
+          runCommand('setpriv', [
+            ...['--reuid', '65534', '--regid', String(group), '--clear-groups'],
+            ...['socat', '-u', 'OPEN:/dev/null', `UNIX-CONNECT:${socket}`],
+          ]);
+        await asMember(gid);
+        expect(String(await rejectionOf(asMember(65_534)))).to.include('Permission denied');
+      }
     } finally {
       await garden.stop();
     }

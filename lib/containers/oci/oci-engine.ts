@@ -59,6 +59,8 @@ export interface OciEngineOptions {
   additionalHostEntries?: string[];
   /** Of the containers' links. @default that of the interface with the external address, at most 1500 */
   mtu?: number;
+  /** How long a released subnet rests before it is handed out again, milliseconds. @default 5000 */
+  subnetRestMs?: number;
   /** TCP settings of containers, by name below `net.ipv4`. @default what the host has */
   tcp?: TcpSettings;
   /**
@@ -141,6 +143,7 @@ export function createOciEngine(options: OciEngineOptions): ContainerEngine {
         dnsServers: [...names.dnsServers, ...names.additionalDnsServers],
         ...(options.mtu !== undefined && { mtu: options.mtu }),
         ...(options.tcp && { tcp: options.tcp }),
+        ...(options.subnetRestMs !== undefined && { subnetRestMs: options.subnetRestMs }),
         logger,
       }),
       launcher,

@@ -4,7 +4,7 @@ import { type AddressInfo, createServer, type Server as NetServer, type Socket }
 import { setTimeout as delay } from 'node:timers/promises';
 import { errorData, type Logger } from '../../../logging/logger.js';
 import type { ContainerEngine } from '../../engine.js';
-import { listenOnSocket } from '../../unix-socket.js';
+import { listenOnSocket, type SocketPlace } from '../../unix-socket.js';
 import { ServiceUnavailableError } from '../messages/errors.js';
 import { matchRoute, type RouteName } from '../routes.js';
 import { Catalogue } from './catalogue.js';
@@ -16,9 +16,9 @@ import { ProcessHandlers } from './process-handlers.js';
 import { maximumHeadBytes } from './request-framer.js';
 import type { GardenSettings } from './settings.js';
 
-/** Where a server listens. */
+/** Where a server listens; sockets have mode 0660 unless another one is given. */
 export type GardenAddress =
-  | { kind: 'unix'; path: string /** @default 0o660 */; mode?: number }
+  | ({ kind: 'unix' } & Partial<SocketPlace> & Pick<SocketPlace, 'path'>)
   | { kind: 'tcp'; host: string /** 0 lets the system choose. */; port: number };
 
 export interface GardenServerOptions extends GardenSettings {
@@ -141,7 +141,7 @@ export class GardenServer {
       await once(listener, 'listening');
       return listener;
     }
-    await listenOnSocket(listener, address.path, address.mode ?? defaultSocketMode);
+    await listenOnSocket(listener, { mode: defaultSocketMode, ...address });
     return listener;
   }
 

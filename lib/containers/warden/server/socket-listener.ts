@@ -1,11 +1,8 @@
 import { createServer, type Server, type Socket } from 'node:net';
-import { listenOnSocket } from '../../unix-socket.js';
+import { listenOnSocket, type SocketPlace } from '../../unix-socket.js';
 
 export interface SocketListenerOptions {
-  /** A UNIX socket; one that nobody listens on any more is replaced. */
-  path: string;
-  /** Permission bits of the socket. */
-  mode: number;
+  place: SocketPlace;
   onConnection: (socket: Socket) => void;
 }
 
@@ -21,8 +18,7 @@ export class SocketListener {
 
   /** @throws when another process listens there, or something else has that name */
   async start(): Promise<void> {
-    const { path, mode } = this.#options;
-    await listenOnSocket(this.#server, path, mode);
+    await listenOnSocket(this.#server, this.#options.place);
   }
 
   /** Accepts no more connections, and removes the socket; those that are open stay. Idempotent. */
