@@ -170,6 +170,7 @@ export const deaConfigSchema = z
         drain_delay_secs: z.number().min(0).max(60).default(0),
         stuck_stop_secs: positiveInt.default(60),
         health_check_interval_secs: z.number().min(0).default(0),
+        superseded_after_secs: z.number().min(0).default(0),
       })
       .prefault({}),
     staging: z
