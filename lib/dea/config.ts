@@ -7,6 +7,8 @@ import { parseRouterAddress } from '../loggregator/router-address.js';
 const port = z.int().min(0).max(65535);
 const network = z.cidrv4('must be an IPv4 network such as 10.254.0.0/22');
 const positiveInt = z.int().positive();
+/** Timers of more than 24 days end at once. */
+const longestSeconds = Math.floor((2 ** 31 - 1) / 1000);
 const factor = z.number().positive();
 const certificateFiles = { key_file: z.string(), cert_file: z.string() };
 
@@ -107,7 +109,7 @@ export const deaConfigSchema = z
       url_port: port.optional(),
       external: z.boolean().default(false),
       address: z.string().default('0.0.0.0'),
-      streaming_timeout: z.int().min(0).default(0),
+      streaming_timeout: z.int().min(0).max(longestSeconds).default(0),
       logging: z
         .object({
           level: z.enum(stenoLevels).default('info'),
@@ -122,9 +124,13 @@ export const deaConfigSchema = z
     ssl: z.object({ port, ca_file: z.string().optional(), ...certificateFiles }).optional(),
     intervals: z
       .object({
-        router_register_in_seconds: z.number().positive('Invalid router register interval').default(20),
-        heartbeat: positiveInt.default(10),
-        advertise: z.number().positive().default(5),
+        router_register_in_seconds: z
+          .number()
+          .positive('Invalid router register interval')
+          .max(longestSeconds)
+          .default(20),
+        heartbeat: positiveInt.max(longestSeconds).default(10),
+        advertise: z.number().positive().max(longestSeconds).default(5),
       })
       .prefault({}),
     status: z
@@ -169,13 +175,14 @@ export const deaConfigSchema = z
         bandwidth_limit: bandwidthLimit.optional(),
         drain_delay_secs: z.number().min(0).max(60).default(0),
         stuck_stop_secs: positiveInt.default(60),
-        health_check_interval_secs: z.number().min(0).default(0),
+        health_check_interval_secs: z.number().min(0).max(longestSeconds).default(0),
+        superseded_after_secs: z.number().min(0).default(0),
       })
       .prefault({}),
     staging: z
       .object({
         enabled: z.boolean().default(false),
-        max_staging_duration: z.number().positive().default(900),
+        max_staging_duration: z.number().positive().max(longestSeconds).default(900),
         environment: z.record(z.string(), z.unknown()).optional(),
         platform_config: obsolete,
         memory_limit_mb: positiveInt.default(1024),

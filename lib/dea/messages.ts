@@ -108,7 +108,13 @@ export const updateSchema = z.object({
 export const stagingStopSchema = z.object({ app_id: identifier });
 
 /** Both of the router's messages, of which old agents used the advised interval (docs/protocol/dea.md §22). */
-export const routerStartSchema = z.object({ minimumRegisterIntervalInSeconds: z.number().positive() });
+export const routerStartSchema = z.object({
+  // Routers forget after two minutes; and what they advise by mistake must not become a flood.
+  minimumRegisterIntervalInSeconds: z
+    .number()
+    .positive()
+    .transform((seconds) => Math.min(Math.max(seconds, 1), 3_600)),
+});
 
 const egressRuleSchema = z.looseObject({
   // What is none of them fails the start or staging, not the message (docs/protocol/dea.md §23.4).

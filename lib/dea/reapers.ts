@@ -71,6 +71,7 @@ export class Reapers {
     this.isReapingInstances = true;
     try {
       this.retryStops();
+      this.stopSuperseded();
       await this.removeOrphanedCrashes();
       const lifetimeMs = this.options.config.crash_lifetime_secs * 1000;
       for (const crash of staleCrashes(this.options.instances.all(), lifetimeMs))
@@ -90,6 +91,17 @@ export class Reapers {
       logger.warn('instance.stop.stuck', { instance: instance.id });
       manager
         .retryStop(instance)
+        .catch((error: unknown) => logger.warn(`Failed stopping instance ${instance.id}`, errorData(error)));
+    }
+  }
+
+  /** NATS tells nobody that a stop was lost; the Cloud Controller never repeats it (docs/protocol/legacy-cc.md §14). */
+  private stopSuperseded(): void {
+    const { instances, manager, config, logger } = this.options;
+    for (const instance of supersededInstances(instances.all(), config.instance.superseded_after_secs * 1000)) {
+      logger.warn('instance.superseded', { instance: instance.id });
+      manager
+        .stopInstance(instance)
         .catch((error: unknown) => logger.warn(`Failed stopping instance ${instance.id}`, errorData(error)));
     }
   }
@@ -159,6 +171,26 @@ export class Reapers {
 /** Oldest first. */
 function crashesByAge(instances: Instance[]): Instance[] {
   return instances.filter(({ state }) => state === 'CRASHED').sort((a, b) => b.stateAgeMs - a.stateAgeMs);
+}
+
+/** Running instances beside which a newer one of the same app and index has been running for so long; none for 0. */
+export function supersededInstances(instances: Instance[], afterMs: number): Instance[] {
+  if (afterMs === 0) return [];
+  // Ages grow from one look to the next: each is taken once.
+  const running = instances
+    .filter(({ state }) => state === 'RUNNING')
+    .map((instance) => ({ instance, uptimeMs: instance.uptimeMs, attributes: instance.attributes }));
+  return running
+    .filter((older) =>
+      running.some(
+        (newer) =>
+          newer.attributes.applicationId === older.attributes.applicationId &&
+          newer.attributes.instanceIndex === older.attributes.instanceIndex &&
+          newer.instance.stateAgeMs >= afterMs &&
+          newer.uptimeMs < older.uptimeMs,
+      ),
+    )
+    .map(({ instance }) => instance);
 }
 
 /** Per app the newest crash is kept until its lifetime is over; all others go. */

@@ -95,6 +95,21 @@ describe('dea.yml', () => {
     ]);
   });
 
+  it('refuses times that no timer can wait for, which would end at once', () => {
+    for (const section of [
+      { staging: { max_staging_duration: 9_999_999 } },
+      { intervals: { heartbeat: 2_147_484 } },
+      { intervals: { advertise: 1e10 } },
+      { intervals: { router_register_in_seconds: 1e10 } },
+      { instance: { health_check_interval_secs: 1e10 } },
+    ]) {
+      const [[name, keys]] = Object.entries(section) as [[string, object]];
+      expect(problems((file) => Object.assign(file, section))).to.deep.equal([
+        `${name}.${Object.keys(keys)[0]}: Too big: expected number to be <=2147483`,
+      ]);
+    }
+  });
+
   it('says which certificate files are missing', () => {
     const ssl = { port: 8443, key_file: '/nowhere/key', cert_file: '/nowhere/cert' };
     expect(problems((file) => Object.assign(file, { ssl }))).to.deep.equal([

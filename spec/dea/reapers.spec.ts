@@ -10,7 +10,7 @@ import type { Instance } from '../../lib/dea/instances/instance.js';
 import type { InstanceManager } from '../../lib/dea/instances/instance-manager.js';
 import { InstanceRegistry } from '../../lib/dea/instances/instance-registry.js';
 import type { AppLog } from '../../lib/dea/logs/app-log.js';
-import { Reapers, staleCrashes } from '../../lib/dea/reapers.js';
+import { Reapers, staleCrashes, supersededInstances } from '../../lib/dea/reapers.js';
 import { StagingRegistry } from '../../lib/dea/staging/staging-registry.js';
 import { silentLogger } from '../../lib/logging/logger.js';
 import { type OciSubject, startOciEngine } from '../support/oci.js';
@@ -74,6 +74,40 @@ describe('the reaper of containers', function () {
     await Promise.all([create('stray', deaOwner), create('diego', 'rep')]);
     await reapers.reclaimContainers();
     expect(await handles()).to.deep.equal(['diego']);
+  });
+});
+
+describe('instances that are superseded', () => {
+  const instance = (id: string, uptimeMs: number, more: { app?: string; index?: number; state?: string } = {}) => {
+    const { app = 'a', index = 0, state = 'RUNNING' } = more;
+    const attributes = { applicationId: app, instanceIndex: index };
+    // All took a second to start.
+    return { id, state, uptimeMs, stateAgeMs: uptimeMs - 1_000, attributes } as Instance;
+  };
+  const superseded = (afterMs: number, ...instances: Instance[]) =>
+    supersededInstances(instances, afterMs).map(({ id }) => id);
+
+  it('are those beside which a newer one of the same app and index has run long enough', () => {
+    const all = [instance('new', 61_000), instance('old', 90_000), instance('oldest', 99_000)];
+    expect(superseded(60_000, ...all)).to.deep.equal(['old', 'oldest']);
+    expect(superseded(60_001, ...all)).to.deep.equal(['oldest']);
+  });
+
+  it('are not those of another app or index, nor beside one that does not run', () => {
+    const old = instance('old', 900_000);
+    for (const other of [
+      { app: 'b' },
+      { index: 1 },
+      { state: 'STARTING' },
+      { state: 'CRASHED' },
+      { state: 'EVACUATING' },
+    ]) {
+      expect(superseded(1_000, old, instance('new', 100_000, other))).to.deep.equal([]);
+    }
+  });
+
+  it('are none unless the operator wants it', () => {
+    expect(superseded(0, instance('old', 9_000_000), instance('new', 8_000_000))).to.deep.equal([]);
   });
 });
 

@@ -16,7 +16,7 @@ export async function checkEngine(config: DeaConfig, localIp: string): Promise<F
     case 'oci':
       return checkOci(config, localIp);
     case 'warden':
-      return checkSocket('warden_socket', config.warden_socket ?? defaultWardenSocket);
+      return checkSocket('warden_socket', (config.warden_socket ?? defaultWardenSocket).replace(/^tcp:\/\//, ''));
     case 'garden':
       return checkSocket('containers.garden_address', config.containers.garden_address);
     case 'process':

@@ -10,7 +10,7 @@ const dirServerConfigSchema = z.object({
     v2_port: port,
     file_api_port: port.min(1),
     address: z.string().default('0.0.0.0'),
-    streaming_timeout: z.int().min(0).default(0),
+    streaming_timeout: z.int().min(0).max(2_147_483).default(0),
     logging: z.object({
       level: z.enum(stenoLevels),
       file: z.string().optional(),

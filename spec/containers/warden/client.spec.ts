@@ -1,6 +1,8 @@
+import { once } from 'node:events';
 import { readdir } from 'node:fs/promises';
+import { type AddressInfo, connect, createServer } from 'node:net';
 import { dirname, join } from 'node:path';
-import type { Readable } from 'node:stream';
+import { pipeline, type Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { expect } from 'chai';
 import { pack } from 'tar-stream';
@@ -227,6 +229,26 @@ describe('a client of a Warden server', function () {
     await subject.warden.request('Create', { handle: 'theirs' });
     expect((await subject.engine.list()).map(({ handle }) => handle).sort()).to.deep.equal(['c', 'theirs']);
     expect((await runToEnd(await subject.engine.lookup('theirs'), script('echo hello'))).stdout).to.equal('hello\n');
+  });
+
+  it('reaches a server by TCP, too', async () => {
+    const server = createServer((client) => {
+      const upstream = connect(subject.warden.socketPath);
+      pipeline(client, upstream, client, () => {});
+    });
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const directory = dirname(subject.warden.socketPath);
+    const client = WardenEngine.create({
+      socketPath: `tcp://127.0.0.1:${(server.address() as AddressInfo).port}`,
+      stateFile: join(directory, 'tcp.json'),
+      scratchDirectory: join(directory, 'scratch'),
+      logger: silentLogger,
+    });
+    await client.start();
+    expect((await runToEnd(await client.lookup('c'), script('echo hello'))).stdout).to.equal('hello\n');
+    await client.stop();
+    server.close();
   });
 
   it('does not start without a server', async () => {

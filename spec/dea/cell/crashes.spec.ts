@@ -107,6 +107,25 @@ describe('the crashes that a cell keeps', function () {
     expect(offer.available_disk).to.equal(1000 - 2 * 128);
   });
 
+  it('are not what becomes of an instance whose stop was lost and that a newer one has superseded: it is stopped', async () => {
+    cell = await makeCell({ natsUrl: nats.url, config: { instance: { superseded_after_secs: 1 } } });
+    await cell.start();
+    cellId = await peer.cellId();
+    const droplet = 'an-app-that-was-restarted';
+    const older = await apps.startAndWait(cellId, { droplet });
+    apps.start(cellId, { droplet, version: 'another' });
+    const newer = await eventually(() => apps.find(droplet, { version: 'another', states: ['RUNNING'] }));
+    await eventually(
+      async () => ((await apps.find(droplet, { instances: [older.found.instance] })) ? undefined : true),
+      {
+        timeoutMs: 25_000,
+        what: 'the end of the older one',
+      },
+    );
+    expect(await apps.find(droplet)).to.include({ instance: newer.instance, state: 'RUNNING' });
+    expect(peer.all('droplet.exited', { droplet })).to.deep.equal([]);
+  });
+
   describe('on a small disk', () => {
     let image: string;
 

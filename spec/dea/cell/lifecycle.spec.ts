@@ -183,6 +183,21 @@ describe('the life of a cell', function () {
     await eventually(() => (peer.all('router.register').length >= 4 ? true : undefined), { timeoutMs: 4000 });
   });
 
+  it('registers once a second at most, whatever a router advises', async () => {
+    await cell.start();
+    await peer.next('router.register');
+    for (const advised of [1e12, 1e-9]) {
+      const before = peer.all('router.register').length;
+      const mark = peer.mark;
+      peer.publish('router.start', { id: 'r', hosts: ['127.0.0.1'], minimumRegisterIntervalInSeconds: advised });
+      await peer.next('router.register', () => true, { since: mark });
+      // As long as a flood would need to be seen.
+      await peer.next('dea.advertise', () => true, { since: peer.mark });
+      await peer.next('dea.advertise', () => true, { since: peer.mark });
+      expect(peer.all('router.register').length - before, String(advised)).to.be.at.most(4);
+    }
+  });
+
   it('starts without a bus, and joins it when it comes', async () => {
     const port = Number(new URL(nats.url).port);
     await peer.close();

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -11,6 +12,7 @@ import { type Metron, startMetron } from '../../support/metron.js';
 import { startNats } from '../../support/nats.js';
 import { type Message, Peer } from '../../support/peer.js';
 import { startMessage } from '../../support/start-message.js';
+import { zipDirectory } from '../../support/zip.js';
 
 for (const engine of ['garden', 'warden'] as const) {
   describe(`a cell whose containers a ${engine} server runs`, function () {
@@ -148,6 +150,60 @@ for (const engine of ['garden', 'warden'] as const) {
       await server.start();
       await eventually(async () => ((await containers()).length === 0 ? true : undefined), { timeoutMs: 20_000 });
       await peer.next('dea.advertise', (data) => data.available_memory === capacity, { since: peer.mark });
+    });
+
+    async function stagingMessage(fixture: string): Promise<Message> {
+      const app = randomUUID();
+      const content = await zipDirectory(`spec/fixtures/buildpacks/${fixture}`);
+      const upload = `${blobs.urlWithCredentials}/staging/droplets/${app}/upload`;
+      return {
+        app_id: app,
+        task_id: randomUUID(),
+        properties: { services: [], environment: [], resources: {} },
+        download_uri: blobs.put('/package.zip', await zipDirectory('spec/fixtures/apps/static')),
+        upload_uri: upload,
+        buildpack_cache_upload_uri: `${upload}/cache`,
+        admin_buildpacks: [{ key: `${fixture}_${sha1(content)}`, url: blobs.put(`/${fixture}`, content) }],
+      };
+    }
+
+    it('stages an app there and runs what it made', async () => {
+      const message = await stagingMessage('static-buildpack');
+      const { app_id: app } = message;
+      const startAfter = startMessage({ droplet: app, sha1: null, executableUri: null, uris: ['staged.example.com'] });
+      const { id } = await peer.next('dea.advertise', () => true, { since: peer.mark });
+      const replies = await peer.request(
+        `staging.${id}.start`,
+        { ...message, start_message: startAfter },
+        { count: 2, timeoutMs: 60_000 },
+      );
+      expect(replies[1]).to.include({ detected_buildpack: 'Static' }).and.not.to.have.property('error');
+      expect(blobs.uploads.map(({ disposition }) => /filename="(.*)"/.exec(disposition)?.[1])).to.include.members([
+        'droplet.tgz',
+        'buildpack_cache.tgz',
+      ]);
+      const built = () => metron.logs(app, 'STG').some(({ text }) => text.startsWith('-----> static: '));
+      await eventually(() => built() || undefined);
+      const { host, port } = await peer.next('router.register', (data) => data.app === app, { timeoutMs: 40_000 });
+      expect(await (await fetch(`http://${host}:${port}/`)).text()).to.contain('html');
+      peer.publish('dea.stop', { droplet: app });
+      await eventually(async () => ((await containers()).length === 0 ? true : undefined));
+    });
+
+    it('stops a staging there while it builds', async () => {
+      const message = await stagingMessage('endless-compile');
+      const { id } = await peer.next('dea.advertise', () => true, { since: peer.mark });
+      const replies = peer.request(`staging.${id}.start`, message, { count: 2, timeoutMs: 60_000 });
+      await eventually(
+        () =>
+          metron.logs(message.app_id, 'STG').some(({ text }) => text === '-----> compiling without end') || undefined,
+        {
+          timeoutMs: 30_000,
+        },
+      );
+      peer.publish('staging.stop', { app_id: message.app_id });
+      expect((await replies)[1]).to.include({ error: 'Error staging: task stopped' });
+      await eventually(async () => ((await containers()).length === 0 ? true : undefined), { timeoutMs: 20_000 });
     });
 
     it('tells of an app that exits, with its status', async () => {

@@ -37,7 +37,7 @@ export class WardenConnection {
 
   /** @throws ConnectionLostError when nobody listens */
   static async open(socketPath: string): Promise<WardenConnection> {
-    const socket = connect(socketPath);
+    const socket = connect(placeOf(socketPath));
     try {
       await once(socket, 'connect');
     } catch (cause) {
@@ -107,6 +107,12 @@ export async function requestOnce<Name extends RequestName>(
   } finally {
     connection.close();
   }
+}
+
+/** Where a server listens: the path of a UNIX socket, or `tcp://host:port` (docs/protocol/dea.md §2). */
+export function placeOf(address: string): { path: string } | { host: string; port: number } {
+  const [, host, port] = /^tcp:\/\/(.+):(\d+)\/?$/.exec(address) ?? [];
+  return host === undefined ? { path: address } : { host: host.replace(/^\[(.*)\]$/, '$1'), port: Number(port) };
 }
 
 function lost(): ConnectionLostError {

@@ -5,6 +5,7 @@ import { DeliveryCursor } from '../../delivery-cursor.js';
 import type { ContainerProcess, ProcessIO, ProcessSignal } from '../../engine.js';
 import { OutputBuffer, type OutputName, outputNames } from '../output-buffer.js';
 import type { Response } from '../protocol/messages.js';
+import { BackOff } from './back-off.js';
 import { ConnectionLostError, WardenConnection } from './connection.js';
 import { SocketFollower } from './socket-follower.js';
 
@@ -33,7 +34,6 @@ export interface JobSocketPlaces {
 
 /** Most that is kept of a process's output; the server ends jobs that say more than its own limit. */
 const keptOutputBytes = 16 * 1024 * 1024;
-const reconnectPauseMs = 200;
 
 /**
  * A job of Warden as a process. Warden gives a job's output and exit status once: they are fetched from the moment it
@@ -119,9 +119,10 @@ export class RemoteProcess {
 
   async #follow(): Promise<number> {
     const given: Record<OutputName, number> = { stdout: 0, stderr: 0 };
+    const backOff = new BackOff();
     for (;;) {
       try {
-        const result = await this.#fetch(given);
+        const result = await this.#fetch(given, backOff);
         await this.#options.beforeExit(result);
         this.#end();
         return result.exitStatus;
@@ -133,7 +134,7 @@ export class RemoteProcess {
           throw error;
         }
         // A server that is started again still has the job.
-        await sleep(reconnectPauseMs);
+        await sleep(backOff.next());
       }
     }
   }
@@ -143,11 +144,15 @@ export class RemoteProcess {
     this.#buffer.complete();
   }
 
-  async #fetch(given: Record<OutputName, number>): Promise<{ exitStatus: number; info?: Response<'Info'> }> {
+  async #fetch(
+    given: Record<OutputName, number>,
+    backOff: BackOff,
+  ): Promise<{ exitStatus: number; info?: Response<'Info'> }> {
     const { socketPath, handle, jobId, discardOutput } = this.#options;
     if (this.#abort.signal.aborted) throw new ConnectionLostError('nobody follows the process any more');
     const connection = await WardenConnection.open(socketPath);
     this.#connection = connection;
+    backOff.reset();
     try {
       if (this.#abort.signal.aborted) throw new ConnectionLostError('nobody follows the process any more');
       if (discardOutput) return resultOf(await connection.request('Link', { handle, jobId }));

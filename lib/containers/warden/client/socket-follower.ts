@@ -3,6 +3,7 @@ import { connect, type Socket } from 'node:net';
 import type { Writable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DeliveryCursor } from '../../delivery-cursor.js';
+import { BackOff } from './back-off.js';
 
 export interface SocketFollowerOptions {
   /** `<container path>/jobs/<job>/stdout.sock`, or that of the error output. */
@@ -22,9 +23,8 @@ export interface SocketFollowerOptions {
 
 const positionBytes = 4;
 const positionRange = 2 ** 32;
-const reconnectPauseMs = 200;
-/** As long as others beside a Warden try to connect to a new job. */
-const triesUntilMissing = 10;
+/** Some seconds: others beside a Warden try for one. */
+const triesUntilMissing = 6;
 
 /**
  * Gives an output of a job to a stream, at its pace, from the socket that a Warden serves for it
@@ -54,6 +54,8 @@ export class SocketFollower {
     });
     const ignore = () => {};
     sink.on('error', ignore);
+    // What is beyond the last 64 KiB is gone when nobody reads.
+    const backOff = new BackOff(1_000);
     let failures = 0;
     try {
       while (!signal.aborted && !sink.destroyed) {
@@ -61,8 +63,9 @@ export class SocketFollower {
         const wasServed = await this.#readOnce();
         if (isLast) return;
         failures = wasServed ? 0 : failures + 1;
+        if (wasServed) backOff.reset();
         if (failures === triesUntilMissing) onMissing();
-        await Promise.race([exit, sleep(reconnectPauseMs, undefined, { signal }).catch(() => {})]);
+        await Promise.race([exit, sleep(backOff.next(), undefined, { signal }).catch(() => {})]);
       }
     } finally {
       sink.off('error', ignore);

@@ -21,7 +21,7 @@ import { expectLimits } from './requests.js';
 import { emptyRecord, StateFile } from './state-file.js';
 
 export interface WardenEngineOptions {
-  /** UNIX socket of the Warden server, which must run on this host. */
+  /** UNIX socket of the Warden server, or `tcp://host:port`; it must run on this host. */
   socketPath: string;
   /** Where properties, grace times and the like are kept, which Warden has no place for. */
   stateFile: string;
