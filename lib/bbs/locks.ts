@@ -49,7 +49,7 @@ export class OwnLocks {
   }
 
   #connect(): void {
-    const client = createClient(this.config);
+    const client = createLocketClient(this.config);
     this.#stopping.push(() => client.stop());
     this.#locks = client;
   }
@@ -78,7 +78,8 @@ function lockDatabase(config: BbsConfig): DatabaseOptions {
   return { ...options, maxConnections, queryTimeoutMs: Math.min(options.queryTimeoutMs!, config.lock_ttl * 1000) };
 }
 
-function createClient(config: BbsConfig): LocketClient {
+/** Of the Locket that `locket_address` names. @throws when a certificate's file cannot be read or used */
+export function createLocketClient(config: BbsConfig): LocketClient {
   const { locket_ca_cert_file, locket_client_cert_file, locket_client_key_file } = config;
   return new LocketClient({
     address: config.locket_address,

@@ -109,7 +109,7 @@ export class Reapers {
     const { manager, appLog, logger } = this.options;
     logger.debug('crash.reaped', { instance: instance.id, reason });
     appLog.removingCrash(instance.attributes.applicationId);
-    await manager.forget(instance);
+    manager.forget(instance);
     await rm(instance.crashDirectory, { recursive: true, force: true });
   }
 

@@ -15,9 +15,11 @@ import {
 } from '../errors.js';
 import type { EventHub } from '../events/event-hub.js';
 import { decode, encode, MalformedMessage } from '../messages/codec.js';
-import { EventsByCellId } from '../messages/models.js';
+import { ErrorType, EventsByCellId } from '../messages/models.js';
 import { OutsideFailure } from '../outside-failure.js';
+import { requestIdOf, traceData } from '../request-id.js';
 import { KeyTaken, TableMissing } from '../storage/store.js';
+import { Admission, type AllowedClients, type Subject } from './admission.js';
 import { EventStream } from './event-stream.js';
 import { failedAnswer } from './handlers/evacuation-handlers.js';
 import type { Answer } from './handlers/handler.js';
@@ -32,6 +34,8 @@ export interface ApiServerOptions {
   port: number;
   /** Undefined: plain HTTP. */
   tls: Identity | undefined;
+  /** Absent: whoever has a certificate of the authority. */
+  allowedClients?: AllowedClients | undefined;
   /** Larger bodies are refused. */
   maximumBodyBytes: number;
   /** Event streams at the same time; more are refused with status 503. */
@@ -60,7 +64,8 @@ type StreamEndpoint = Exclude<Endpoint, CallEndpoint>;
 
 const protobuf = 'application/x-protobuf';
 const keepAliveMs = 180_000;
-const requestIdHeader = 'x-vcap-request-id';
+/** Findings may be thousands. */
+const longestLoggedError = 1000;
 
 /**
  * The board's API over HTTP (docs/protocol/bbs.md §1): one message in, one message out, errors within the message. Until
@@ -70,12 +75,14 @@ export class ApiServer {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
   readonly #streams = new Set<EventStream>();
+  readonly #admission: Admission | undefined;
   #busy = 0;
   #onIdle: (() => void) | undefined;
   #api: Api | undefined;
 
   constructor(private readonly options: ApiServerOptions) {
-    const { tls } = options;
+    const { tls, allowedClients } = options;
+    this.#admission = allowedClients && new Admission(allowedClients, (...refused) => this.#logRefused(...refused));
     const settings = { keepAliveTimeout: 0, noDelay: true, keepAlive: true, keepAliveInitialDelay: keepAliveMs };
     const handle = (request: IncomingMessage, response: ServerResponse) => this.#handle(request, response);
     if (tls) {
@@ -155,12 +162,16 @@ export class ApiServer {
     const handled =
       'handler' in endpoint ? this.#call(endpoint, request, response) : this.#subscribe(endpoint, request, response);
     void handled
-      .catch((error: unknown) => this.#fail(endpoint, response, error))
+      .catch((error: unknown) => this.#fail(endpoint, request, response, error))
       .finally(() => this.#finish(endpoint, request, response, performance.now() - begun));
   }
 
   /** @returns undefined when the request has its answer already */
   #find(request: IncomingMessage, response: ServerResponse): Endpoint | undefined {
+    if (this.#admission?.admits(request.socket) === false) {
+      refuse(response, 403, 'this certificate may not ask here\n');
+      return undefined;
+    }
     const endpoints = this.#api?.endpoints.get(pathOf(request));
     const endpoint = endpoints?.find(({ route }) => route.method === request.method);
     if (endpoint) return endpoint;
@@ -170,10 +181,24 @@ export class ApiServer {
     return undefined;
   }
 
+  #logRefused({ commonNames, organizationalUnits }: Subject, { remoteAddress }: Socket): void {
+    this.options.logger.warn('bbs.client.not-allowed', {
+      remote_address: remoteAddress,
+      common_names: commonNames,
+      organizational_units: organizationalUnits,
+    });
+  }
+
   #finish(endpoint: Endpoint, request: IncomingMessage, response: ServerResponse, durationMs: number): void {
     this.#busy -= 1;
     if (this.#busy === 0) this.#onIdle?.();
-    if ('handler' in endpoint) this.options.onRequest?.(endpoint.name, durationMs);
+    const { logger, onRequest } = this.options;
+    if ('handler' in endpoint) onRequest?.(endpoint.name, durationMs);
+    logger.debug('bbs.request.done', {
+      route: endpoint.name,
+      duration_ms: Math.round(durationMs * 1000) / 1000,
+      ...traceData(requestIdOf(request)),
+    });
     this.options.onAccess?.(request, response, durationMs);
   }
 
@@ -182,17 +207,16 @@ export class ApiServer {
     const body = route.request ? await readBody(request, this.options.maximumBodyBytes) : undefined;
     if (!body) request.resume();
     const message = body ? read(route, body) : {};
-    if (message === undefined) return answer(response, endpoint, failedAnswer(endpoint.name, invalidRequest));
+    const refuse = (error: BbsError) => this.#reply(endpoint, request, response, failedAnswer(endpoint.name, error));
+    if (message === undefined) return refuse(invalidRequest);
     const findings = route.findings(message);
-    if (findings.length > 0) {
-      return answer(response, endpoint, failedAnswer(endpoint.name, failedValidation(findings)));
-    }
-    const answered = handler(message, traceIdOf(request));
-    answer(response, endpoint, answered instanceof Promise ? await answered : answered);
+    if (findings.length > 0) return refuse(failedValidation(findings));
+    const answered = handler(message, requestIdOf(request));
+    this.#reply(endpoint, request, response, answered instanceof Promise ? await answered : answered);
   }
 
   /** What nobody foresaw is told in short, and logged in full. */
-  #fail(endpoint: Endpoint, response: ServerResponse, error: unknown): void {
+  #fail(endpoint: Endpoint, request: IncomingMessage, response: ServerResponse, error: unknown): void {
     const { logger } = this.options;
     if (response.destroyed || response.headersSent) {
       response.destroy();
@@ -204,8 +228,28 @@ export class ApiServer {
     }
     if (error instanceof BodyTooLarge) response.setHeader('Connection', 'close');
     else if (!(error instanceof KeyTaken))
-      logger.error('bbs.request.failed', { route: endpoint.name, ...errorData(error) });
-    answer(response, endpoint, failedAnswer(endpoint.name, errorOf(error)));
+      logger.error('bbs.request.failed', {
+        route: endpoint.name,
+        ...traceData(requestIdOf(request)),
+        ...errorData(error),
+      });
+    this.#reply(endpoint, request, response, failedAnswer(endpoint.name, errorOf(error)));
+  }
+
+  /** What is refused is worth a line; that something is not there, or is there already, is so in many a client's normal day. */
+  #reply(endpoint: CallEndpoint, request: IncomingMessage, response: ServerResponse, fields: Answer<object>): void {
+    if ('error' in fields && fields.error) {
+      const { type, message } = fields.error as BbsError;
+      const data = {
+        route: endpoint.name,
+        error: message.slice(0, longestLoggedError),
+        ...traceData(requestIdOf(request)),
+      };
+      const { logger } = this.options;
+      if (isUsual(type)) logger.debug('bbs.request.refused', data);
+      else logger.info('bbs.request.refused', data);
+    }
+    answer(response, endpoint, fields);
   }
 
   async #subscribe({ name, route }: StreamEndpoint, request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -265,9 +309,8 @@ function pathOf({ url = '' }: IncomingMessage): string {
   return query === -1 ? url : url.slice(0, query);
 }
 
-function traceIdOf({ headers }: IncomingMessage): string {
-  const value = headers[requestIdHeader];
-  return typeof value === 'string' ? value : '';
+function isUsual(type: ErrorType): boolean {
+  return type === ErrorType.ResourceNotFound || type === ErrorType.ResourceExists;
 }
 
 function errorOf(error: unknown): BbsError {

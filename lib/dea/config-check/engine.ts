@@ -2,10 +2,10 @@ import { once } from 'node:events';
 import { stat } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { ociOptions } from '../../cell/engine.js';
+import { error, type Finding, warning } from '../../config/finding.js';
 import { checkHost, isUsable } from '../../containers/oci/host-check.js';
 import { errnoText } from '../../http/failure.js';
 import { type DeaConfig, engineKind } from '../config.js';
-import { error, type Finding, warning } from './finding.js';
 
 const defaultWardenSocket = '/tmp/warden.sock';
 const connectLimitMs = 2000;

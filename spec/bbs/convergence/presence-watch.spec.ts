@@ -8,13 +8,14 @@ import {
   RunAction,
 } from '../../../lib/bbs/messages/models.js';
 import { type RunningBbs, startBbs } from '../../support/bbs.js';
+import { Caller } from '../../support/board/caller.js';
 import { eventually } from '../../support/eventually.js';
 
 describe('the watch over cells', () => {
   let board: RunningBbs;
 
   before(async () => {
-    board = await startBbs({ config: { presence_watch_interval: '50ms' } });
+    board = await startBbs({ config: { presence_watch_interval: '50ms', converge_repeat_interval: '30s' } });
   });
 
   after(() => board.stop());
@@ -53,4 +54,28 @@ describe('the watch over cells', () => {
     });
     expect(await presences()).to.deep.equal([ActualLRPPresence.ORDINARY]);
   });
+
+  it('does not wear out a task that no cell takes, however often cells come and go', async () => {
+    const caller = new Caller(board);
+    await caller.clear();
+    await board.bbs.converge();
+    await caller.desireTask('t');
+    await caller.auctionedTasks();
+    await caller.call('RejectTask', { taskGuid: 't', rejectionReason: 'no room' });
+    for (let round = 0; round < 4; round += 1) {
+      const runs = () => passes(board);
+      const before = await runs();
+      await board.addCell(`visitor-${round}`);
+      await eventually(async () => (await runs()) > before || undefined, { what: 'a pass' });
+    }
+    expect(await caller.auctionedTasks()).to.deep.equal([]);
+    board.advance(28);
+    await board.bbs.converge();
+    expect(await caller.auctionedTasks()).to.deep.equal(['t']);
+  });
 });
+
+async function passes({ healthUrl }: RunningBbs): Promise<number> {
+  const text = await (await fetch(`${healthUrl}/metrics`)).text();
+  return Number(/^bbs_convergence_task_runs_total (\d+)$/m.exec(text)?.[1]);
+}

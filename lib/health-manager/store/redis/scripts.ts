@@ -91,7 +91,7 @@ return unknown
 `);
 
 /**
- * Takes over the list of one DEA.
+ * Takes over the list of one DEA. One that loses instances by that gets another name: no name ever stands for two lists.
  *
  * ARGV: time, TTL in milliseconds, DEA, name of the list, illegible guids by commas, then guid and value in turn.
  * Returns the guids that began to evacuate.
@@ -120,7 +120,10 @@ for i = 6, #ARGV, 2 do
   if before ~= value then
     if owner and owner ~= dea then
       if not isPresent(owner) then stateBefore = nil end
-      redis.call('HDEL', prefix .. 'dea:' .. owner, 'list')
+      local listOfOwner = prefix .. 'dea:' .. owner
+      if redis.call('HEXISTS', listOfOwner, 'list') == 1 then
+        redis.call('HSET', listOfOwner, 'list', 'before ' .. ARGV[4])
+      end
     end
     if appBefore and appBefore ~= app then redis.call('HDEL', prefix .. 'app:' .. appBefore, guid) end
     redis.call('HSET', everyInstance, guid, value)
@@ -134,6 +137,36 @@ removeListed(dea, listed)
 redis.call('HSET', key, 'list', ARGV[4], 'instances', table.concat(guids, ','))
 redis.call('ZADD', deas, whole(now + ARGV[2]), dea)
 return evacuating
+`);
+
+/** Returns the DEAs that are present, and the names of their lists, in turn; an empty one where a quarantine took it. */
+export const readListNames = makeScript(`${prologue}${instances}
+local names = {}
+for _, dea in ipairs(redis.call('ZRANGEBYSCORE', deas, '(' .. whole(now), '+inf')) do
+  names[#names + 1] = dea
+  names[#names + 1] = redis.call('HGET', prefix .. 'dea:' .. dea, 'list') or ''
+end
+return names
+`);
+
+/** ARGV: time, DEAs. Returns for each the name of its list, then guid and value of its instances in turn. */
+export const readLists = makeScript(`${prologue}${instances}
+local lists = {}
+for i = 2, #ARGV do
+  local listed = redis.call('HMGET', prefix .. 'dea:' .. ARGV[i], 'list', 'instances')
+  local list = { listed[1] or '' }
+  for guid in string.gmatch(listed[2] or '', '[^,]+') do
+    local value = redis.call('HGET', everyInstance, guid)
+    local owner = parts(value)
+    -- A value that is not understood is shown, so that the reader can say so.
+    if value and (owner == ARGV[i] or not owner) then
+      list[#list + 1] = guid
+      list[#list + 1] = value
+    end
+  end
+  lists[#lists + 1] = list
+end
+return lists
 `);
 
 /** ARGV: time, how many at most. Forgets DEAs that are silent for too long. Returns how many it forgot. */
