@@ -20,12 +20,13 @@ import { OutsideFailure } from '../outside-failure.js';
 import { requestIdOf, traceData } from '../request-id.js';
 import { KeyTaken, TableMissing } from '../storage/store.js';
 import { Admission, type AllowedClients, type Subject } from './admission.js';
+import { BodyBudget } from './body-budget.js';
 import { EventStream } from './event-stream.js';
 import { failedAnswer } from './handlers/evacuation-handlers.js';
 import type { Answer } from './handlers/handler.js';
 import type { Endpoint } from './handlers/handlers.js';
 import { refusePlainHttp } from './plain-http.js';
-import { BodyTooLarge, readBody } from './request-body.js';
+import { announcedBytes, BodyTooLarge, readBody } from './request-body.js';
 import { serverTls } from './tls.js';
 
 export interface ApiServerOptions {
@@ -64,6 +65,9 @@ type StreamEndpoint = Exclude<Endpoint, CallEndpoint>;
 
 const protobuf = 'application/x-protobuf';
 const keepAliveMs = 180_000;
+const largestBodiesAtOnce = 4;
+/** It names a cell. */
+const longestSubscription = 64 * 1024;
 /** Findings may be thousands. */
 const longestLoggedError = 1000;
 
@@ -76,12 +80,14 @@ export class ApiServer {
   readonly #sockets = new Set<Socket>();
   readonly #streams = new Set<EventStream>();
   readonly #admission: Admission | undefined;
+  readonly #bodies: BodyBudget;
   #busy = 0;
   #onIdle: (() => void) | undefined;
   #api: Api | undefined;
 
   constructor(private readonly options: ApiServerOptions) {
-    const { tls, allowedClients } = options;
+    const { tls, allowedClients, maximumBodyBytes } = options;
+    this.#bodies = new BodyBudget(largestBodiesAtOnce * maximumBodyBytes);
     this.#admission = allowedClients && new Admission(allowedClients, (...refused) => this.#logRefused(...refused));
     const settings = { keepAliveTimeout: 0, noDelay: true, keepAlive: true, keepAliveInitialDelay: keepAliveMs };
     const handle = (request: IncomingMessage, response: ServerResponse) => this.#handle(request, response);
@@ -203,9 +209,27 @@ export class ApiServer {
   }
 
   async #call(endpoint: CallEndpoint, request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { route } = endpoint;
+    const { maximumBodyBytes } = this.options;
+    if (!route.request) {
+      request.resume();
+      return this.#carryOut(endpoint, request, response, undefined);
+    }
+    const release = await this.#bodies.take(announcedBytes(request, maximumBodyBytes));
+    try {
+      await this.#carryOut(endpoint, request, response, await readBody(request, maximumBodyBytes));
+    } finally {
+      release();
+    }
+  }
+
+  async #carryOut(
+    endpoint: CallEndpoint,
+    request: IncomingMessage,
+    response: ServerResponse,
+    body: Buffer | undefined,
+  ): Promise<void> {
     const { route, handler } = endpoint;
-    const body = route.request ? await readBody(request, this.options.maximumBodyBytes) : undefined;
-    if (!body) request.resume();
     const message = body ? read(route, body) : {};
     const refuse = (error: BbsError) => this.#reply(endpoint, request, response, failedAnswer(endpoint.name, error));
     if (message === undefined) return refuse(invalidRequest);
@@ -254,7 +278,7 @@ export class ApiServer {
 
   async #subscribe({ name, route }: StreamEndpoint, request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { maximumBodyBytes, maximumStreams, maximumStreamBytes, heartbeatMs, onRequest } = this.options;
-    const body = await readBody(request, maximumBodyBytes);
+    const body = await readBody(request, Math.min(maximumBodyBytes, longestSubscription));
     const cellId = route.request ? decode(EventsByCellId, body).cellId : '';
     // Whoever comes after the streams were ended would never hear of it.
     if (this.#streams.size >= maximumStreams || !this.#server.listening) {
