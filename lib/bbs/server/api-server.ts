@@ -49,6 +49,8 @@ export interface ApiServerOptions {
   stopMs: number;
   /** A request was answered, or an event stream has ended. @param durationMs of streams undefined */
   onRequest?: (name: string, durationMs: number | undefined) => void;
+  /** A message was read and is not valid. @param reason what it is answered */
+  onInvalid?: (typeName: string, message: object, reason: string) => void;
   /** One line for each request, when somebody wants to know. */
   onAccess?: (request: IncomingMessage, response: ServerResponse, durationMs: number) => void;
   logger: Logger;
@@ -234,7 +236,11 @@ export class ApiServer {
     const refuse = (error: BbsError) => this.#reply(endpoint, request, response, failedAnswer(endpoint.name, error));
     if (message === undefined) return refuse(invalidRequest);
     const findings = route.findings(message);
-    if (findings.length > 0) return refuse(failedValidation(findings));
+    if (findings.length > 0) {
+      const error = failedValidation(findings);
+      if (route.request) this.options.onInvalid?.(route.request.name, message, error.message);
+      return refuse(error);
+    }
     const answered = handler(message, requestIdOf(request));
     this.#reply(endpoint, request, response, answered instanceof Promise ? await answered : answered);
   }
