@@ -126,10 +126,7 @@ export class ActiveBoard {
     return new ApiServer({
       ...config.listen_address,
       tls: identity,
-      allowedClients: config.allowed_clients && {
-        organizationalUnits: config.allowed_clients.organizational_units,
-        commonNames: config.allowed_clients.common_names,
-      },
+      allowedClients: config.allowed_clients,
       maximumBodyBytes: config.max_request_bytes,
       maximumStreams: config.max_event_streams,
       maximumStreamBytes: config.max_event_stream_bytes,
