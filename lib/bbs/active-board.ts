@@ -39,7 +39,7 @@ export interface ActiveBoardOptions {
   logger: Logger;
 }
 
-/** How long a cell may be silent before it counts as gone (docs/protocol/bbs.md §12). */
+/** How long a cell may be silent before its presence is over (docs/protocol/bbs.md §12). */
 const presenceTtlMs = 15_000;
 
 /**
@@ -196,7 +196,10 @@ export class ActiveBoard {
       tasks: new TaskPass({ ...common, tasks, callbacks: this.#callbacks, patience: patienceOf(config) }),
       intervalMs: config.converge_repeat_interval * 1000,
       watchIntervalMs: config.presence_watch_interval * 1000,
-      presenceTtlMs,
+      patience: {
+        startMs: presenceTtlMs,
+        emptyMs: (config.lock_ttl + config.lock_retry_interval) * 1000,
+      },
       onLrps: (result, durationMs) => figures.convergence.lrps(result, durationMs),
       onTasks: (census, durationMs) => figures.convergence.tasks(census, durationMs),
       logger,
