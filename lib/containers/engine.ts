@@ -134,6 +134,11 @@ export interface ProcessSpec {
   rlimits?: RlimitSpec;
   /** Keep no output at all: nobody will ever attach for it. */
   discardOutput?: boolean;
+  /**
+   * May print without end. An engine that would keep all of it, or end the process for it, gives only what comes while
+   * somebody is attached, and what it still has of the last before. @default false
+   */
+  endlessOutput?: boolean;
   tty?: { columns?: number; rows?: number };
   /**
    * Root file system of the process's own, a path or URI as of a container: it shares all of the container but its

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { createWriteStream } from 'node:fs';
+import { createWriteStream, statSync } from 'node:fs';
 import { type FileHandle, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Readable, Transform, Writable } from 'node:stream';
@@ -53,6 +53,16 @@ export function configuredBindMounts(config: DeaConfig): BindMount[] {
     destination: dst_path ?? src_path,
     mode,
   }));
+}
+
+/**
+ * Host directory that is the root of a container whose directory is given; Wardens of upstream have it at a place of
+ * their own (docs/protocol/dea.md §11.1).
+ */
+export function containerRoot(containerPath: string): string {
+  const places = [join(containerPath, 'rootfs'), join(containerPath, 'tmp', 'rootfs')];
+  const isDirectory = (path: string) => statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
+  return places.find(isDirectory) ?? places[0]!;
 }
 
 /**

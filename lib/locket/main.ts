@@ -1,5 +1,5 @@
 import { readConfigFile } from '../config/load.js';
-import { type UnknownKey, unknownKeys } from '../config/unknown-keys.js';
+import { type UnknownKey, unknownKeys, warnOfUnknownKeys } from '../config/unknown-keys.js';
 import { reloadOnHangUp } from '../logging/hang-up.js';
 import { createStenoLogger } from '../logging/steno.js';
 import { runProgram } from '../process/program.js';
@@ -32,9 +32,7 @@ Every key of the configuration is explained in config/locket.yml. Upstream's JSO
     const { log_level: level, log_file: file } = config;
     const logger = createStenoLogger({ source: 'locket', level, ...(file !== undefined && { file }) });
     reloadOnHangUp(logger, () => loadLocketConfig(path).log_level);
-    for (const { path: key, suggestion } of unknown) {
-      logger.warn('config.key.unknown', { key, ...(suggestion !== undefined && { did_you_mean: suggestion }) });
-    }
+    warnOfUnknownKeys(unknown, logger);
     if (config.loggregator) logger.warn('config.key.unused', { key: 'loggregator', instead: 'dropsonde_port' });
     const onFailure = (error: Error) => {
       logger.fatal('locket.failed', { error: error.message });

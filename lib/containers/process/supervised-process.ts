@@ -7,8 +7,8 @@ import { promisify } from 'node:util';
 import { abortable } from '../../process/abortable.js';
 import { runCommand } from '../../process/command.js';
 import { isRunning, type ProcessIdentity, signalProcess } from '../../process/identity.js';
+import { DeliveryCursor } from '../delivery-cursor.js';
 import type { ContainerProcess, ProcessIO, ProcessSignal } from '../engine.js';
-import { DeliveryCursor } from './delivery-cursor.js';
 import { ChangeSignal, followOutput } from './output-follower.js';
 import { files, type ProcessExit, readExit, readIdentity, startWrapped, type WrapperOptions } from './wrapper.js';
 

@@ -35,10 +35,12 @@ export function instanceVarz(instance: Instance): Record<string, unknown> {
 
 /** All instances, by app and by id. */
 export function instanceRegistryVarz(instances: Instance[]): Record<string, Record<string, unknown>> {
-  const byApplication: Record<string, Record<string, unknown>> = {};
+  // Ids are anything that a message may have for one, also the names that every object knows.
+  const byApplication = new Map<string, Map<string, unknown>>();
   for (const instance of instances) {
-    byApplication[instance.attributes.applicationId] ??= {};
-    byApplication[instance.attributes.applicationId]![instance.id] = instanceVarz(instance);
+    const { applicationId } = instance.attributes;
+    const ofApplication = byApplication.get(applicationId) ?? new Map<string, unknown>();
+    byApplication.set(applicationId, ofApplication.set(instance.id, instanceVarz(instance)));
   }
-  return byApplication;
+  return Object.fromEntries([...byApplication].map(([id, ofApplication]) => [id, Object.fromEntries(ofApplication)]));
 }

@@ -17,17 +17,16 @@ type AnyService = { label: string; credentials?: unknown; [key: string]: unknown
 
 /** `VCAP_SERVICES`: services by label, reduced to the keys that apps may see; null and false are dropped. */
 export function vcapServices(services: AnyService[]): Record<string, Record<string, unknown>[]> {
-  const byLabel: Record<string, Record<string, unknown>[]> = {};
+  const byLabel = new Map<string, Record<string, unknown>[]>();
   for (const service of services) {
     const visible: Record<string, unknown> = {};
     for (const key of serviceKeys) {
       const value = service[key];
       if (value !== undefined && value !== null && value !== false) visible[key] = value;
     }
-    byLabel[service.label] ??= [];
-    byLabel[service.label]!.push(visible);
+    byLabel.set(service.label, [...(byLabel.get(service.label) ?? []), visible]);
   }
-  return byLabel;
+  return Object.fromEntries(byLabel);
 }
 
 /** `DATABASE_URL` of the first service with a known database scheme; empty when none has one (§10.5). */
@@ -37,7 +36,7 @@ export function databaseUrl(services: AnyService[]): string {
     const uri = (credentials as Record<string, unknown>).uri;
     if (typeof uri !== 'string' || !uri.includes(':')) continue;
     const position = uri.indexOf(':');
-    const scheme = databaseSchemes[uri.slice(0, position)];
+    const scheme = Object.hasOwn(databaseSchemes, uri.slice(0, position)) && databaseSchemes[uri.slice(0, position)];
     if (scheme) return scheme + uri.slice(position);
   }
   return '';

@@ -19,6 +19,8 @@ export interface HealthCheckTarget {
 const stateFileTimeoutMs = 300_000;
 const stateFilePeriodMs = 500;
 const longestConnectPauseMs = 500;
+/** Node's timers end at once beyond it. */
+const longestTimerMs = 2 ** 31 - 1;
 
 /** How long an app without routes must stay alive after its start to count as running (§11.2). */
 const settleMs = 250;
@@ -95,7 +97,7 @@ export function accepts(
 ): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(address);
-    socket.setTimeout(Math.max(timeoutMs, 1));
+    socket.setTimeout(Math.min(Math.max(timeoutMs, 1), longestTimerMs));
     const finish = (isAccepted: boolean) => {
       // The socket's own `signal` option would leave a listener behind for each of many tries.
       signal.removeEventListener('abort', onAbort);

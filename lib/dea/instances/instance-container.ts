@@ -8,6 +8,7 @@ import { type DeaConfig, defaultHealthCheckTimeout } from '../config.js';
 import {
   appUser,
   configuredBindMounts,
+  containerRoot,
   copyDirectoryOut,
   deaOwner,
   kindProperty,
@@ -63,6 +64,7 @@ export class InstanceContainer {
   private creating: Promise<void> | undefined;
   private destroying: Promise<void> | undefined;
   private current: InstanceContainerRecord | undefined;
+  private root: string | undefined;
   private output: JobOutput | undefined;
 
   constructor(private readonly options: InstanceContainerOptions) {
@@ -79,7 +81,7 @@ export class InstanceContainer {
 
   /** Host directory that is the container's root, while there is a container. */
   get rootDirectory(): string | undefined {
-    return this.current && join(this.current.containerPath, 'rootfs');
+    return this.root;
   }
 
   /** Host directory of the app user's home while there is a container. */
@@ -102,9 +104,9 @@ export class InstanceContainer {
     this.current = saved;
     const container = await this.options.engine.lookup(saved?.handle ?? this.handle);
     await this.take(container, saved?.ports);
-    const appProcess = await container.attach(appProcessId);
+    // First: what nobody was given yet belongs to the first who attaches, with some servers whether he reads it or not.
     await this.followOutput(container);
-    return appProcess;
+    return container.attach(appProcessId);
   }
 
   /** Extracts the droplet. One without an app directory, as very old ones may be, gets an empty one. */
@@ -154,6 +156,7 @@ export class InstanceContainer {
         id: appProcessId,
         path: 'bash',
         user: appUser,
+        endlessOutput: true,
         rlimits: { nofile: attributes.limits.fds, nproc: config.instance.nproc_limit },
       },
       { stdin: script },
@@ -281,6 +284,7 @@ export class InstanceContainer {
     this.container = container;
     this.watchMemory(container);
     const info = await container.info();
+    this.root = containerRoot(info.containerPath);
     this.current = {
       handle: container.handle,
       containerPath: info.containerPath,
@@ -356,5 +360,6 @@ export class InstanceContainer {
     }
     this.container = undefined;
     this.current = undefined;
+    this.root = undefined;
   }
 }

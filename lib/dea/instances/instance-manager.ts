@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Bus } from '../../bus/bus.js';
 import { InsufficientResourcesError } from '../../cell/ledger.js';
 import { errorData, type Logger } from '../../logging/logger.js';
@@ -24,10 +25,16 @@ export interface InstanceManagerOptions {
   logger: Logger;
 }
 
+/** Pauses between attempts to give back what an instance had. */
+const firstPauseMs = 1_000;
+const longestPauseMs = 60_000;
+
 /** Takes start messages in and carries out what follows from each change of state (docs/protocol/dea.md §8.3, §8.4). */
 export class InstanceManager {
   /** Work that goes on after a transition; a shutdown waits for it. */
   private readonly background = new Set<Promise<void>>();
+  /** Nobody waits for a better moment any more. */
+  private readonly hurry = new AbortController();
   private readonly context: InstanceContext;
   /** Half of what is there must not be reported: the health manager would take the rest for missing. */
   private isResuming = false;
@@ -150,15 +157,15 @@ export class InstanceManager {
   }
 
   /** Removes a crashed instance for good; its reservation's rest is released. */
-  async forget(instance: Instance): Promise<void> {
+  forget(instance: Instance): void {
     this.options.registry.unregister(instance);
     this.context.appLog.instanceGone(instance.attributes);
-    await instance.dispose();
-    this.options.snapshot.saveSoon();
+    this.giveBack(instance, () => instance.dispose());
   }
 
-  /** Resolves when the clean-up that is under way is done. */
+  /** Resolves when the clean-up that is under way is done, or was tried a last time. */
   async settle(): Promise<void> {
+    this.hurry.abort();
     while (this.background.size > 0) await Promise.all(this.background);
   }
 
@@ -211,10 +218,7 @@ export class InstanceManager {
         if (this.options.intake.closedBecause !== 'shutting down') this.publishOldExit(instance, 'STOPPED');
         registry.unregister(instance);
         this.context.appLog.instanceGone(instance.attributes);
-        this.runInBackground(async () => {
-          await instance.dispose();
-          snapshot.saveSoon();
-        });
+        this.giveBack(instance, () => instance.dispose());
         break;
       case 'CRASHED':
         this.handleCrash(instance, from);
@@ -229,10 +233,7 @@ export class InstanceManager {
 
   private handleCrash(instance: Instance, from: InstanceState): void {
     const { router, bus, snapshot } = this.options;
-    this.runInBackground(async () => {
-      await instance.cleanUpAfterCrash();
-      if (!this.isResuming) snapshot.saveSoon();
-    });
+    this.giveBack(instance, () => instance.cleanUpAfterCrash());
     if (!this.isResuming) snapshot.saveSoon();
     // A crash that an earlier agent has told already is not told again.
     if (from === 'RESUMING' && instance.wasCrashed) return;
@@ -254,11 +255,27 @@ export class InstanceManager {
     bus.publish(subjects.dropletExited, dropletExited(instance, reason));
   }
 
-  private runInBackground(work: () => Promise<void>): void {
-    const promise = work()
-      .catch((error: unknown) => this.options.logger.error('droplet.crash-handler.error', errorData(error)))
-      .finally(() => this.background.delete(promise));
+  /** In the background, and until it succeeds: a container's server may be away for a while. */
+  private giveBack(instance: Instance, work: () => Promise<void>): void {
+    const promise = this.untilDone(instance, work).finally(() => this.background.delete(promise));
     this.background.add(promise);
+  }
+
+  private async untilDone(instance: Instance, work: () => Promise<void>): Promise<void> {
+    const { logger, snapshot } = this.options;
+    const { signal } = this.hurry;
+    for (let pauseMs = firstPauseMs; ; pauseMs = Math.min(pauseMs * 2, longestPauseMs)) {
+      const isLast = signal.aborted;
+      try {
+        await work();
+        if (!this.isResuming) snapshot.saveSoon();
+        return;
+      } catch (error) {
+        logger.error('droplet.crash-handler.error', { instance: instance.id, ...errorData(error) });
+      }
+      if (isLast) return;
+      await delay(pauseMs, undefined, { signal }).catch(() => {});
+    }
   }
 }
 

@@ -55,10 +55,10 @@ export class InstanceRegistry {
 
   /** Instances per application, crashed ones included: what the Cloud Controller places by. */
   countByApplication(): Record<string, number> {
-    const counts: Record<string, number> = {};
+    const counts = new Map<string, number>();
     for (const { attributes } of this.byId.values()) {
-      counts[attributes.applicationId] = (counts[attributes.applicationId] ?? 0) + 1;
+      counts.set(attributes.applicationId, (counts.get(attributes.applicationId) ?? 0) + 1);
     }
-    return counts;
+    return Object.fromEntries(counts);
   }
 }

@@ -2,11 +2,11 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import type { Container } from '../../containers/engine.js';
+import { JobSocket } from '../../containers/warden/job-socket.js';
 import { errorData, type Logger } from '../../logging/logger.js';
 import type { LogMessage } from '../../loggregator/envelope.js';
 import type { Loggregator } from '../../loggregator/loggregator.js';
 import type { LogSource } from './app-log.js';
-import { JobSocket } from './job-socket.js';
 import { LineSplitter } from './line-splitter.js';
 
 export interface JobOutputsOptions {
@@ -35,7 +35,8 @@ export class JobOutputs {
 
   /**
    * Joins the output of a process that runs, from where an earlier agent has left off. Resolves when readers find the
-   * sockets. Never rejects: an app must run, also when nobody can read what it says.
+   * sockets, and what the process has said is theirs. Never rejects: an app must run, also when nobody can read what it
+   * says.
    */
   async follow(request: JobOutputRequest): Promise<JobOutput> {
     const { container, containerPath, processId } = request;
@@ -49,8 +50,9 @@ export class JobOutputs {
       stdout: new OutputSink({ ...this.#emission(request, 'OUT'), socket: stdout }),
       stderr: new OutputSink({ ...this.#emission(request, 'ERR'), socket: stderr }),
     };
-    const delivered = container
-      .attach(processId, { ...sinks, outputFrom: 'undelivered' })
+    const joined = container.attach(processId, { ...sinks, outputFrom: 'undelivered' });
+    await joined.catch(() => {});
+    const delivered = joined
       .then((process) => process.wait())
       .then(
         () => {},

@@ -1,4 +1,3 @@
-import { join } from 'node:path';
 import type { Container } from '../../containers/engine.js';
 import { errorData, type Logger } from '../../logging/logger.js';
 import { runCommand } from '../../process/command.js';
@@ -6,6 +5,7 @@ import {
   appUser,
   ContainerPaths,
   configuredBindMounts,
+  containerRoot,
   copyFileOut,
   deaOwner,
   kindProperty,
@@ -65,10 +65,11 @@ export class StagingContainer {
 
   private constructor(
     readonly container: Container,
-    containerPath: string,
+    /** Directory of the container on this machine. */
+    readonly containerPath: string,
     private readonly options: StagingContainerOptions,
   ) {
-    this.paths = new ContainerPaths(options.context.engine, join(containerPath, 'rootfs'));
+    this.paths = new ContainerPaths(options.context.engine, containerRoot(containerPath));
   }
 
   /**
@@ -124,7 +125,8 @@ export class StagingContainer {
   unpackPackage(): Promise<void> {
     const { packageFile: archive } = this.options.workspace;
     const target = this.inside('/tmp/unstaged');
-    const unpack = `mkdir -p ${target}; unzip -q ${shellWord(archive)} -d ${target}`;
+    // In the locale C unzip spells names beyond ASCII anew, and fails.
+    const unpack = `mkdir -p ${target}; LC_ALL=C.UTF-8 unzip -q ${shellWord(archive)} -d ${target}`;
     return this.runAsApp(unpackScript({ title: 'app package', archive, log: this.rawLog, unpack }));
   }
 
@@ -194,7 +196,12 @@ export class StagingContainer {
   /** The last line of the log. */
   async announceUpload(): Promise<void> {
     const { stdout } = await runCommand('du', ['-h', this.options.workspace.dropletFile]);
-    await this.runAsApp(`echo "-----> Uploading droplet (${stdout.split('\t')[0]})" | tee -a ${this.log}`);
+    await this.say(`-----> Uploading droplet (${stdout.split('\t')[0]})`);
+  }
+
+  /** A line for the log that users watch. */
+  async say(line: string): Promise<void> {
+    await this.runAsApp(`echo ${shellWord(line)} | tee -a ${this.log}`);
   }
 
   /** Packs what the buildpack keeps for the next staging, and copies it out. */
@@ -223,10 +230,13 @@ export class StagingContainer {
   private async runBuild(script: string, onStart: () => void): Promise<number> {
     const { container } = this;
     const { context, appId } = this.options;
-    const build = await container.run({ id: stagingProcessId, path: 'bash', user: appUser }, { stdin: script });
+    const build = await container.run(
+      { id: stagingProcessId, path: 'bash', user: appUser, endlessOutput: true },
+      { stdin: script },
+    );
     const output = await context.outputs.follow({
       container,
-      containerPath: join(this.paths.rootDirectory, '..'),
+      containerPath: this.containerPath,
       processId: stagingProcessId,
       appId,
       source: { sourceType: 'STG', sourceInstance: '0' },

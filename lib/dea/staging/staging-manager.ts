@@ -39,6 +39,8 @@ export interface StagingAnswering {
 /** Takes staging messages in, runs their tasks and starts the first instance after them (docs/protocol/dea.md §17). */
 export class StagingManager {
   private readonly stopping = new AbortController();
+  /** Those that have ended, and whose Cloud Controller is still being told before their app is started. */
+  private readonly told = new Set<StagingTask>();
   private background: Promise<void> = Promise.resolve();
 
   constructor(private readonly options: StagingManagerOptions) {}
@@ -98,9 +100,10 @@ export class StagingManager {
     }
   }
 
-  /** Stops every task of an app; resolves when they have ended. */
+  /** Stops every task of an app, and starts it after none of them; resolves when they have ended. */
   async stopApplication(applicationId: string): Promise<void> {
-    await Promise.all(this.options.registry.ofApplication(applicationId).map((task) => task.stop()));
+    const ended = [...this.told].filter(({ message }) => message.app_id === applicationId);
+    await Promise.all([...ended, ...this.options.registry.ofApplication(applicationId)].map((task) => task.stop()));
   }
 
   /** Stops all tasks. */
@@ -137,7 +140,9 @@ export class StagingManager {
     registry.unregister(task);
     snapshot.saveSoon();
     // The Cloud Controller has to know of the droplet before it hears of an instance that runs it.
+    this.told.add(task);
     await replies.delivered?.();
+    this.told.delete(task);
     await this.startAfter(task);
   }
 

@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto';
-import { join } from 'node:path';
 import type { Resources } from '../../cell/ledger.js';
 import { UnknownHandleError } from '../../containers/errors.js';
 import { downloadToFile } from '../../http/download.js';
@@ -101,7 +100,7 @@ export class StagingTask {
     return {
       staging_message: this.message,
       warden_handle: this.container ? this.handle : null,
-      warden_container_path: this.rootDirectory === undefined ? null : join(this.rootDirectory, '..'),
+      warden_container_path: this.container?.containerPath ?? null,
       warden_job_id: this.hasStartedProcess ? Number(stagingProcessId) : null,
       syslog_drain_urls: syslogDrainUrls(this.message.properties.services),
     };
@@ -251,6 +250,8 @@ export class StagingTask {
       this.abort.signal.throwIfAborted();
       if (this.context.config.staging.fail_on_cache_upload_error) throw error;
       this.logger.warn('staging.buildpack-cache.upload.failed', errorData(error));
+      const warning = '-----> Warning: the buildpack cache could not be stored for the next time';
+      await container.say(warning).catch(() => {});
     }
   }
 

@@ -47,23 +47,35 @@ describe('a client of a Garden server', function () {
     await starting;
   });
 
-  it('tells those who wait that the server is gone, and joins the process again at the place where it was', async () => {
+  it('goes on with its processes when the server is killed and started again, at the place where they were', async () => {
     const container = await engine.create({ handle: 'c' });
-    const first = new Collector();
+    const output = new Collector();
     const text = 'i=0; until [ -e /tmp/end ]; do i=$((i+1)); echo $i; sleep 0.05; done; exit 5';
-    const process = await container.run(script(text, { id: 'p' }), { stdout: first });
-    await eventually(() => (first.text.includes('5\n') ? true : undefined));
+    const process = await container.run(script(text, { id: 'p' }), { stdout: output });
+    await eventually(() => (output.text.includes('5\n') ? true : undefined));
     await garden.kill();
-    expect(await failureOf(process.wait())).to.be.instanceOf(ConnectionError);
+    const length = output.text.length;
     await garden.start();
-
-    const second = new Collector();
-    const again = await (await engine.lookup('c')).attach('p', { stdout: second });
-    await eventually(() => (second.text.length > 50 ? true : undefined));
+    await eventually(() => (output.text.length > length + 50 ? true : undefined));
     await (await container.run(script('touch /tmp/end'))).wait();
-    expect(await again.wait()).to.equal(5);
-    const ticks = (first.text + second.text).trim().split('\n').map(Number);
+    expect(await process.wait()).to.equal(5);
+    const ticks = output.text.trim().split('\n').map(Number);
     expect(ticks).to.deep.equal(ticks.map((_, index) => index + 1));
+  });
+
+  it('tells those who wait when the process is gone with its container', async () => {
+    const container = await engine.create({ handle: 'c' });
+    const process = await container.run(script('sleep 100'));
+    await garden.kill();
+    await garden.start();
+    await eventually(() =>
+      engine.destroy('c').then(
+        () => true,
+        () => undefined,
+      ),
+    );
+    const outcome = await process.wait().catch((error: unknown) => error);
+    expect(outcome instanceof Error || outcome === 137).to.equal(true);
   });
 
   it('hears of memory kills', async () => {

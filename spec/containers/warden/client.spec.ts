@@ -152,6 +152,68 @@ describe('a client of a Warden server', function () {
     expect(stdout.text).to.equal('first\nsecond\n');
   });
 
+  describe('with a process that may print without end', () => {
+    /** Waits for files between what it prints. */
+    const steps = (...lines: string[]) =>
+      `await() { while [ ! -e "/tmp/$1" ]; do sleep 0.02; done; }; ${lines.join('; ')}`;
+    const letOn = (name: string, of = container) => runToEnd(of, script(`touch /tmp/${name}`));
+
+    it('gives all that comes while somebody is attached, however much, and keeps none of it', async () => {
+      const [stdout, stderr] = [new Collector(), new Collector()];
+      const chatter = `perl -e 'print "x" x 1000 for 1 .. 12_000; print STDERR "y" x 1000'`;
+      const process = await container.run(
+        script(steps('echo begun', 'await go', chatter, 'echo done', 'exit 3'), { endlessOutput: true }),
+        { stdout, stderr },
+      );
+      await eventually(() => stdout.text === 'begun\n' || undefined);
+      await letOn('go');
+      expect(await process.wait()).to.equal(3);
+      expect(stdout.bytes.length).to.equal('begun\ndone\n'.length + 12_000_000);
+      expect(stdout.text.endsWith('xdone\n')).to.equal(true);
+      expect(stderr.text).to.equal('y'.repeat(1000));
+      expect((await container.info()).events).to.deep.equal([]);
+    });
+
+    it('gives to each who attaches the last of what there was, or what nobody was given', async () => {
+      const first = new Collector();
+      const process = await container.run(script(steps('echo one', 'await end'), { endlessOutput: true, id: 'p' }), {
+        stdout: first,
+      });
+      await eventually(() => first.text === 'one\n' || undefined);
+      const [all, rest] = [new Collector(), new Collector()];
+      const attached = [
+        await container.attach('p', { stdout: all }),
+        await container.attach('p', { stdout: rest, outputFrom: 'undelivered' }),
+      ];
+      await eventually(() => all.text === 'one\n' || undefined);
+      await letOn('end');
+      await Promise.all([process, ...attached].map((of) => of.wait()));
+      expect([first, all, rest].map(({ text }) => text)).to.deep.equal(['one\n', 'one\n', '']);
+    });
+
+    it('goes on where it was, whoever of client and server is started again', async () => {
+      const output = new Collector();
+      const spec = script(
+        steps('echo one', 'await two', 'echo two', 'await three', 'echo three', 'await four', 'echo four', 'exit 4'),
+        { endlessOutput: true, id: 'p' },
+      );
+      await container.run(spec, { stdout: output });
+      await eventually(() => output.text === 'one\n' || undefined);
+      await subject.warden.restartServer();
+      await letOn('two');
+      await eventually(() => output.text === 'one\ntwo\n' || undefined);
+      await subject.restart();
+      const resumed = await subject.engine.lookup('c');
+      await letOn('three', resumed);
+      const rest = new Collector();
+      const process = await resumed.attach('p', { stdout: rest, outputFrom: 'undelivered' });
+      await eventually(() => rest.text === 'three\n' || undefined);
+      await letOn('four', resumed);
+      expect(await process.wait()).to.equal(4);
+      expect(output.text + rest.text).to.equal('one\ntwo\nthree\nfour\n');
+    });
+  });
+
   it('forgets what others have destroyed', async () => {
     const process = await container.run(script('sleep 100'));
     await subject.warden.request('Stop', { handle: 'c', kill: true });

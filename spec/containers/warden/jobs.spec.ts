@@ -1,6 +1,9 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { expect } from 'chai';
 import type { RequestFields } from '../../../lib/containers/warden/protocol/messages.js';
 import { eventually } from '../../support/eventually.js';
+import { readJobSocket } from '../../support/job-socket.js';
 import { WardenSubject } from '../../support/warden.js';
 import { failureOf } from '../engine-contract.js';
 
@@ -130,6 +133,47 @@ describe('jobs of a Warden server', function () {
     const streamed = await spawn('echo out; exit 8', { discardOutput: true });
     const responses = await (await warden.open()).stream(handle, streamed);
     expect(responses.map(({ exitStatus }) => exitStatus)).to.deep.equal([8]);
+  });
+
+  describe('whose output is discarded', () => {
+    const socketOf = async (jobId: number, name = 'stdout') =>
+      join((await warden.request('Info', { handle })).containerPath!, 'jobs', String(jobId), `${name}.sock`);
+
+    it('give it on sockets, as programs beside a DEA read it, until they end', async () => {
+      const script = 'echo one; echo oops >&2; while [ ! -e go ]; do sleep 0.02; done; echo two; exit 3';
+      const jobId = await spawn(script, { discardOutput: true });
+      const [out, err] = [
+        await readJobSocket(await socketOf(jobId)),
+        await readJobSocket(await socketOf(jobId, 'stderr')),
+      ];
+      await eventually(() => out.text === 'one\n' || undefined);
+      await run('touch go');
+      expect(await link(jobId)).to.deep.include({ exitStatus: 3, stdout: text(''), stderr: text('') });
+      await eventually(() => (out.hasEnded && err.hasEnded) || undefined);
+      expect([out.position, out.text, err.position, err.text]).to.deep.equal([0, 'one\ntwo\n', 0, 'oops\n']);
+      await eventually(async () => !existsSync(await socketOf(jobId)) || undefined);
+    });
+
+    it('go on at their position after a restart of the server, with what came meanwhile', async () => {
+      const script = 'echo one; while [ ! -e go ]; do sleep 0.02; done; echo two; sleep 100';
+      const jobId = await spawn(script, { discardOutput: true });
+      const before = await readJobSocket(await socketOf(jobId));
+      await eventually(() => before.text === 'one\n' || undefined);
+      await warden.restart();
+      expect(before.hasEnded).to.equal(true);
+      await run('touch go');
+      const after = await readJobSocket(await socketOf(jobId));
+      await eventually(() => after.text === 'two\n' || undefined);
+      expect(after.position).to.equal('one\n'.length);
+      after.close();
+    });
+
+    it('tell their exit status after a restart of the server', async () => {
+      const jobId = await spawn('exit 7', { discardOutput: true });
+      await eventually(async () => !existsSync(await socketOf(jobId)) || undefined);
+      await warden.restart();
+      expect(await link(jobId)).to.deep.include({ exitStatus: 7 });
+    });
   });
 
   it('give all of their output, also in very short lines', async () => {

@@ -10,13 +10,15 @@ import { containersIn, expectNothingLeft, thingsOfEngine } from '../../support/l
 import { type NatsServer, startNats } from '../../support/nats.js';
 import { Peer } from '../../support/peer.js';
 import { PlayedController } from '../../support/played-controller.js';
-import { type ProcessFigures, processFigures } from '../../support/process-figures.js';
+import { growth, type ProcessFigures, processFigures } from '../../support/process-figures.js';
 
 /** How long things are killed; `npm run chaos` takes ten minutes. */
 const seconds = Number(process.env.CHAOS_SECONDS ?? 8);
 const instances = process.env.CHAOS_SECONDS ? 24 : 12;
 /** Rounds of starting and stopping all, for the agent's figures. */
-const rounds = process.env.CHAOS_SECONDS ? 10 : 1;
+const rounds = process.env.CHAOS_SECONDS ? 12 : 2;
+/** Between medians of rounds: what collections of garbage leave, and 1 MB for each round where there are many. */
+const allowedGrowth: ProcessFigures = { residentMb: process.env.CHAOS_SECONDS ? 16 : 40, openFiles: 4 };
 const killIntervalMs = 3_000;
 const orderIntervalMs = 300;
 
@@ -54,7 +56,11 @@ describe('a cell whose agent, bus and containers are killed again and again', fu
         return controller.isSatisfied || undefined;
       },
       { timeoutMs, what: `${controller.desired.size} running instances` },
-    );
+    ).catch((error: unknown) => {
+      const complaints = cell.logs.filter(({ log_level: level }) => level === 'warn' || level === 'error').slice(-20);
+      console.log(`      lives ${JSON.stringify(controller.living())}; ${JSON.stringify(complaints)}`);
+      throw error;
+    });
   }
 
   async function orderUntil(deadline: number): Promise<void> {
@@ -134,8 +140,11 @@ describe('a cell whose agent, bus and containers are killed again and again', fu
   async function expectEachToAnswer(): Promise<void> {
     for (const { instance_host_port: port, application_id: app, state } of (await cell.snapshot()).instances) {
       if (state !== 'RUNNING') continue;
-      const route = peer.all('router.register', { app }).at(-1)!.data;
-      expect(route.port).to.equal(port);
+      // The registration of the start may have been lost with the bus; all are repeated every 20 s.
+      const { data: route } = await eventually(() => peer.all('router.register', { app, port }).at(-1), {
+        timeoutMs: 30_000,
+        what: `the route of ${app} to port ${port}`,
+      });
       const answer = await fetch(`http://${route.host}:${route.port}/hello`, { signal: AbortSignal.timeout(10_000) });
       expect(await answer.text()).to.equal('hello from 0');
     }
@@ -154,22 +163,23 @@ describe('a cell whose agent, bus and containers are killed again and again', fu
     console.log(`      kills ${JSON.stringify(kills)}; ${starts} starts and ${stops} stops ordered`);
   });
 
-  it('is as large after many starts and stops as after the first, and leaves nothing on the host', async () => {
+  it('is no larger after many starts and stops than after few, and leaves nothing on the host', async () => {
     const figures: ProcessFigures[] = [];
-    for (let round = 0; round <= rounds; round += 1) {
+    for (let round = 0; round < rounds; round += 1) {
+      while (controller.desired.size < instances) controller.addApp();
+      await converge();
       controller.desired.clear();
       await converge();
       await eventually(() => (containersIn(depot()).length === 0 ? true : undefined), { timeoutMs: 30_000 });
       figures.push(processFigures(cell.pid));
-      while (controller.desired.size < instances) controller.addApp();
-      await converge();
     }
+    const grown = growth(figures);
     console.log(
-      `      ${figures.map(({ residentMb, openFiles }) => `${residentMb} MB, ${openFiles} files`).join('; ')}`,
+      `      agent without instances, after each ${instances}: resident ${figures.map((of) => of.residentMb).join(' ')} MB` +
+        `, open files ${figures.map((of) => of.openFiles).join(' ')}; grown by ${JSON.stringify(grown)}`,
     );
-    const [first, last] = [figures[0]!, figures.at(-1)!];
-    expect(last.openFiles).to.be.at.most(first.openFiles + 10);
-    expect(last.residentMb).to.be.at.most(first.residentMb + 60);
+    expect(grown.openFiles).to.be.at.most(allowedGrowth.openFiles);
+    expect(grown.residentMb).to.be.at.most(allowedGrowth.residentMb);
     expect(await cell.terminate()).to.equal(0);
     await expectNothingLeft(depot(), 10_000);
   });

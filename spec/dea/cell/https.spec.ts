@@ -179,6 +179,27 @@ describe('a cell under a Cloud Controller that speaks HTTPS', function () {
     await expectReleased();
   });
 
+  it('does not start the first instance of an app that is stopped before the Cloud Controller knows of the droplet', async () => {
+    const start = startMessage({ sha1: null, executableUri: null });
+    const app = start.droplet as string;
+    answer = (_request, response) => {
+      peer.publish('dea.stop', { droplet: app });
+      setTimeout(() => response.end('{}'), 300);
+    };
+    await post('/v1/stage', stagingMessage({ app_id: app, start_message: start }));
+    await completed();
+    await expectReleased();
+    const staged = sha1(blobs.uploads.at(-1)!.content);
+    answer = (_request, response) => void response.end('{}');
+    // One that is told of later comes and goes meanwhile.
+    await post('/v1/stage', stagingMessage());
+    await completed(2);
+    await expectReleased();
+    expect(completions[0]).to.include({ app_id: app, droplet_sha1: staged });
+    expect((await cell.snapshot()).instances.filter(({ application_id: id }) => id === app)).to.deep.equal([]);
+    expect(peer.all('router.register', { app })).to.deep.equal([]);
+  });
+
   it('30: gives the reservation back when the Cloud Controller cannot be reached', async () => {
     answer = (request) => void request.socket.destroy();
     await post('/v1/stage', stagingMessage({ admin_buildpacks: [] }));

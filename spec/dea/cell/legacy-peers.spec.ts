@@ -262,6 +262,26 @@ describe('a cell among peers of before 2016', function () {
     await eventually(() => (replies.every(({ length }) => length === 1) ? true : undefined));
     expect((await page('/healthz')).status).to.equal(200);
   });
+
+  it('40: counts and describes apps whose ids are names that every object knows', async () => {
+    const mark = peer.mark;
+    const ids = ['__proto__', 'constructor'];
+    for (const droplet of ids) {
+      peer.publish(`dea.${id}.start`, startMessage({ droplet, limits: { mem: 100_000, disk: 1, fds: 1 } }));
+      await peer.next('droplet.exited', (data) => data.droplet === droplet, { since: mark });
+    }
+    const { app_id_to_count: counts } = await peer.next('dea.advertise', () => true, { since: peer.mark });
+    const { instance_registry: registry } = JSON.parse((await page('/varz')).body);
+    for (const droplet of ids) {
+      expect(Object.getOwnPropertyDescriptor(counts, droplet)?.value).to.equal(1);
+      const [[, instance]] = Object.entries(Object.getOwnPropertyDescriptor(registry, droplet)?.value) as [
+        [string, Message],
+      ];
+      expect(instance).to.include({ application_id: droplet, state: 'CRASHED' });
+    }
+    // Not in the instances of other apps.
+    expect(Object.keys(registry[app.droplet])).to.have.lengthOf(1);
+  });
 });
 
 describe('a cell without legacy protocols', function () {

@@ -271,8 +271,7 @@ describe('the logs of apps in a cell', function () {
     ]);
   });
 
-  it('have what a staging prints', async () => {
-    const app = randomUUID();
+  async function stage(app: string, cacheUploadUri: (upload: string) => string): Promise<void> {
     const content = await zipDirectory('spec/fixtures/buildpacks/static-buildpack');
     const key = `static_${sha1(content)}`;
     const upload = `${blobs.urlWithCredentials}/staging/droplets/${app}/upload`;
@@ -284,12 +283,17 @@ describe('the logs of apps in a cell', function () {
         properties: { services: [], environment: [], resources: {} },
         download_uri: blobs.put('/package.zip', await zipDirectory('spec/fixtures/apps/static')),
         upload_uri: upload,
-        buildpack_cache_upload_uri: `${upload}/cache`,
+        buildpack_cache_upload_uri: cacheUploadUri(upload),
         admin_buildpacks: [{ key, url: blobs.put(`/buildpacks/${key}`, content) }],
       },
       { count: 2, timeoutMs: 60_000 },
     );
     expect(replies[1]).to.not.have.property('error');
+  }
+
+  it('have what a staging prints', async () => {
+    const app = randomUUID();
+    await stage(app, (upload) => `${upload}/cache`);
     await eventually(() => texts(app).some((text) => text.startsWith('-----> Uploading droplet')) || undefined);
     expect(texts(app, 'DEA')).to.deep.equal([`Got staging request for app with id ${app}`]);
     const staging = metron.logs(app, 'STG');
@@ -297,6 +301,13 @@ describe('the logs of apps in a cell', function () {
     expect(staging[0]).to.include({ type: 'OUT', sourceInstance: '7' });
     expect(staging.some(({ text }) => text.startsWith('-----> static: '))).to.equal(true);
     expect(staging.at(-1)!.text).to.match(/^-----> Uploading droplet \(\S+\)$/);
+  });
+
+  it('have a warning when a staging cannot store its buildpack cache', async () => {
+    const app = randomUUID();
+    await stage(app, () => 'http://user:hidden@127.0.0.1:1/cache');
+    const warning = '-----> Warning: the buildpack cache could not be stored for the next time';
+    await eventually(() => texts(app, 'STG').includes(warning) || undefined);
   });
 
   it('have an ERR line with the reason when a staging cannot begin', async () => {

@@ -7,6 +7,7 @@ import { type Cell, makeCell } from '../../support/cell.js';
 import { makeDroplet } from '../../support/droplets.js';
 import { eventually } from '../../support/eventually.js';
 import { callGarden, type GardenProcess, startGarden } from '../../support/garden.js';
+import { type Metron, startMetron } from '../../support/metron.js';
 import { startNats } from '../../support/nats.js';
 import { type Message, Peer } from '../../support/peer.js';
 import { startMessage } from '../../support/start-message.js';
@@ -19,14 +20,14 @@ for (const engine of ['garden', 'warden'] as const) {
     let server: GardenProcess;
     let cell: Cell;
     let peer: Peer;
-    let droplet: Buffer;
+    let metron: Metron;
     let directory: string;
     let wardenSocket: string;
 
     before(async () => {
       nats = await startNats();
       blobs = await startBlobServer();
-      droplet = await makeDroplet();
+      metron = await startMetron();
       directory = await mkdtemp(join(tmpdir(), 'remote-'));
       wardenSocket = join(directory, 'warden.sock');
       server = await startGarden({ warden_socket: wardenSocket });
@@ -36,6 +37,7 @@ for (const engine of ['garden', 'warden'] as const) {
         config: {
           ...(engine === 'warden' && { warden_socket: wardenSocket }),
           containers: { engine, garden_address: server.socket },
+          loggregator: { router: `127.0.0.1:${metron.port}` },
         },
       });
       await cell.start();
@@ -45,6 +47,7 @@ for (const engine of ['garden', 'warden'] as const) {
       await cell?.dispose();
       await peer?.close();
       await server?.stop();
+      await metron?.stop();
       await blobs?.stop();
       await nats?.stop();
       await rm(directory, { recursive: true });
@@ -53,7 +56,8 @@ for (const engine of ['garden', 'warden'] as const) {
     const find = async (app: string) =>
       (await peer.request('dea.find.droplet', { droplet: app, states: ['RUNNING'], include_stats: true }))[0];
 
-    async function start(): Promise<Message> {
+    async function start(droplet?: Buffer): Promise<Message> {
+      droplet ??= await makeDroplet();
       const message = startMessage({ sha1: sha1(droplet), executableUri: blobs.put('/droplet', droplet) });
       // After a restart the cell has another id.
       const { id } = await peer.next('dea.advertise', () => true, { since: peer.mark });
@@ -81,6 +85,69 @@ for (const engine of ['garden', 'warden'] as const) {
 
       peer.publish('dea.stop', { droplet: app });
       await eventually(async () => ((await containers()).length === 0 ? true : undefined));
+    });
+
+    const lines = (app: string) => metron.logs(app, 'App').flatMap(({ type, text }) => (type === 'OUT' ? [text] : []));
+
+    it('keeps an app that prints more than a server keeps of it, and has its newest lines', async () => {
+      const chatter = `perl -e 'print "x" x 1000, "\\n" for 1 .. 20_000'`;
+      const { droplet: app } = await start(await makeDroplet({ startCommand: `${chatter}; exec perl server.pl` }));
+      const { stats } = await eventually(() => find(app));
+      await fetch(`http://${stats.host}:${stats.port}/log?line=newest`);
+      await eventually(() => lines(app).includes('newest') || undefined);
+      peer.publish('dea.stop', { droplet: app });
+      await eventually(async () => ((await containers()).length === 0 ? true : undefined));
+    });
+
+    it('sends what an app prints once, also when the cell is killed in between, and its last words', async () => {
+      const { droplet: app } = await start();
+      const { stats } = await eventually(() => find(app));
+      const say = async (line: string) => (await fetch(`http://${stats.host}:${stats.port}/log?line=${line}`)).text();
+      await say('one');
+      await eventually(() => lines(app).includes('one') || undefined);
+      await cell.kill();
+      await say('two');
+      await cell.start();
+      await say('three');
+      await eventually(() => lines(app).includes('three') || undefined);
+      peer.publish('dea.stop', { droplet: app });
+      await eventually(async () => ((await containers()).length === 0 ? true : undefined));
+      await eventually(() => lines(app).includes('got TERM') || undefined);
+      expect(lines(app)).to.deep.equal(['one', 'two', 'three', 'got TERM']);
+    });
+
+    it('keeps its apps while the server is killed and started again, and goes on looking after them', async () => {
+      const { droplet: app } = await start();
+      const { stats } = await eventually(() => find(app));
+      const ask = async (path: string) => (await fetch(`http://${stats.host}:${stats.port}${path}`)).text();
+      const mark = peer.mark;
+      await server.kill();
+      await ask('/log?line=meanwhile');
+      await server.start();
+      expect(await ask('/hello')).to.equal('hello from 0');
+      await ask('/log?line=afterwards');
+      await eventually(() => lines(app).includes('afterwards') || undefined);
+      expect(lines(app)).to.deep.equal(['meanwhile', 'afterwards']);
+      const found = await eventually(() => find(app));
+      expect(found).to.include({ state: 'RUNNING' });
+      expect(found.stats.usage.mem).to.be.above(0);
+      await ask('/exit?code=5');
+      const exit = await peer.next('droplet.exited', (data) => data.droplet === app, { since: mark });
+      expect(exit).to.include({ exit_status: 5 });
+      await eventually(async () => ((await containers()).length === 0 ? true : undefined));
+    });
+
+    it('gives back all of a crashed app although the server is killed while it is cleared away', async () => {
+      const capacity = (await peer.next('dea.advertise', () => true, { since: peer.mark })).available_memory;
+      const { droplet: app } = await start();
+      const { stats } = await eventually(() => find(app));
+      const mark = peer.mark;
+      await fetch(`http://${stats.host}:${stats.port}/exit?code=7`);
+      await peer.next('droplet.exited', (data) => data.droplet === app, { since: mark });
+      await server.kill();
+      await server.start();
+      await eventually(async () => ((await containers()).length === 0 ? true : undefined), { timeoutMs: 20_000 });
+      await peer.next('dea.advertise', (data) => data.available_memory === capacity, { since: peer.mark });
     });
 
     it('tells of an app that exits, with its status', async () => {

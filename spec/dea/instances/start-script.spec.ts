@@ -182,6 +182,15 @@ describe('service variables', () => {
     });
   });
 
+  it('keeps services whose label is a name that every object knows', () => {
+    const labels = ['constructor', '__proto__', 'constructor'];
+    const all = JSON.stringify(vcapServices(labels.map((label, number) => ({ name: `s${number}`, label }))));
+    expect(all).to.equal(
+      '{"constructor":[{"name":"s0","label":"constructor"},{"name":"s2","label":"constructor"}],' +
+        '"__proto__":[{"name":"s1","label":"__proto__"}]}',
+    );
+  });
+
   const urls: [uri: unknown, expected: string][] = [
     ["mysql://u:p'w@h:3306/d?x=1&y=2", "mysql2://u:p'w@h:3306/d?x=1&y=2"],
     ['mysql2://h', 'mysql2://h'],
@@ -193,6 +202,7 @@ describe('service variables', () => {
     ['jdbc:mysql:x', ''],
     ['MYSQL://h', ''],
     ['mysql', ''],
+    ['constructor:x', ''],
     [42, ''],
   ];
   for (const [uri, expected] of urls) {

@@ -26,6 +26,7 @@ import type { PathParameters, RouteName } from '../routes.js';
 import type { EventWatch } from './event-watch.js';
 import type { Call, GardenCalls, ServerAddress } from './garden-calls.js';
 import { hijack } from './hijacked-connection.js';
+import { LastingProcess } from './lasting-process.js';
 import { RemoteProcess } from './remote-process.js';
 
 export interface RemoteContainerOptions {
@@ -48,6 +49,8 @@ export class UnsupportedVerbError extends Error {
 export class RemoteContainer implements Container {
   readonly handle: string;
   readonly #options: RemoteContainerOptions;
+  /** Those who are given the output of processes. */
+  readonly #readers = new Set<LastingProcess>();
 
   constructor(options: RemoteContainerOptions) {
     this.handle = options.handle;
@@ -140,6 +143,32 @@ export class RemoteContainer implements Container {
   }
 
   async #begin(call: Call, io: ProcessIO): Promise<ContainerProcess> {
+    const process = await this.#join(call, io);
+    const { stdout, stderr } = io;
+    const isReader = stdout !== undefined || stderr !== undefined;
+    const lasting = new LastingProcess({
+      process,
+      rejoin: async () => {
+        // What nobody was given yet belongs to the first who attaches, whether he reads it or not.
+        if (!isReader) await Promise.all([...this.#readers].map((reader) => reader.joined()));
+        return this.#join(
+          { name: 'attach', parameters: { pid: process.id } },
+          { ...(stdout && { stdout }), ...(stderr && { stderr }) },
+        );
+      },
+      signal: this.#options.signal,
+    });
+    if (isReader) this.#keepReader(lasting);
+    return lasting;
+  }
+
+  #keepReader(reader: LastingProcess): void {
+    this.#readers.add(reader);
+    const forget = () => this.#readers.delete(reader);
+    reader.wait().then(forget, forget);
+  }
+
+  async #join(call: Call, io: ProcessIO): Promise<RemoteProcess> {
     const { address, signal } = this.#options;
     const parametersOf = (processId: string, streamId: string): PathParameters => ({
       handle: this.handle,

@@ -45,16 +45,25 @@ export class RemoteProcess implements ContainerProcess {
       throw new ConnectionError('garden: the server did not say which process it is');
     }
     const { processId, streamId } = first.value;
+    const lost = new AbortController();
     const outputs = (['stdout', 'stderr'] as const).map(async (name) => {
       const sink = io[name];
-      if (sink) await handOver(await openOutput(processId, streamId, name), sink);
+      if (sink) await handOver(await openOutput(processId, streamId, name), sink, lost.signal);
     });
     // A failure is told by `wait`.
     for (const output of outputs) output.catch(() => {});
-    const exited = exitOf(payloads).then(async (exitStatus) => {
-      await Promise.all(outputs);
-      return exitStatus;
-    });
+    const exited = exitOf(payloads).then(
+      async (exitStatus) => {
+        await Promise.all(outputs);
+        return exitStatus;
+      },
+      async (error: unknown) => {
+        lost.abort();
+        // Whoever joins again must not write beside them.
+        await Promise.allSettled(outputs);
+        throw error;
+      },
+    );
     const process = new RemoteProcess(
       processId,
       connection,
@@ -123,8 +132,10 @@ async function exitOf(payloads: AsyncGenerator<ServerPayload>): Promise<number> 
 }
 
 /** Gives a connection's bytes to a sink, at its pace, and leaves the sink open. */
-async function handOver(connection: Socket, sink: Writable): Promise<void> {
+async function handOver(connection: Socket, sink: Writable, lost: AbortSignal): Promise<void> {
   const leave = () => connection.destroy();
+  lost.addEventListener('abort', leave);
+  if (lost.aborted) leave();
   sink.on('error', leave).on('close', leave);
   try {
     for await (const bytes of connection) {
@@ -141,6 +152,7 @@ async function handOver(connection: Socket, sink: Writable): Promise<void> {
     // The reader is gone, or the server: then the connection of the process tells it.
   } finally {
     sink.off('error', leave).off('close', leave);
+    lost.removeEventListener('abort', leave);
     connection.destroy();
   }
 }

@@ -1,5 +1,8 @@
 import { randomUUID } from 'node:crypto';
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { Readable } from 'node:stream';
+import type { Logger } from '../../../logging/logger.js';
 import { waitUntil } from '../../../process/wait.js';
 import type {
   Container,
@@ -29,7 +32,7 @@ import { WardenError } from '../errors.js';
 import type { RequestFields, RequestName, Response } from '../protocol/messages.js';
 import { requestOnce } from './connection.js';
 import { jobScript, mergeEnvironments, notFoundStatus, preparationScript, quote } from './job-script.js';
-import { RemoteProcess } from './remote-process.js';
+import { type JobSocketPlaces, RemoteProcess } from './remote-process.js';
 import {
   expectJob,
   expectLimits,
@@ -47,12 +50,15 @@ export interface RemoteContainerOptions {
   record: ContainerRecord;
   socketPath: string;
   scratchDirectory: string;
+  /** Remembers how far outputs were given to anyone; made when needed. */
+  cursorDirectory: string;
   externalIp: string;
   /** Resolves when the record is on the disk. */
   save: () => Promise<void>;
   /** Info by the connection that all containers are held by. */
   askInfo: (handle: string) => Promise<Response<'Info'>>;
   onGraceTimeElapsed: () => void;
+  logger: Logger;
 }
 
 const outOfMemory: ContainerEvent = 'out of memory';
@@ -324,7 +330,8 @@ export class RemoteContainer implements Container {
 
   async #spawn(spec: ProcessSpec, user: WardenUser, io: ProcessIO): Promise<ProcessRecord> {
     const token = randomUUID();
-    const { dir, discardOutput = false } = spec;
+    const { dir, discardOutput = false, endlessOutput = false } = spec;
+    const readsSockets = endlessOutput && !discardOutput;
     const { maxPids } = this.#record.limits;
     // Warden limits no processes of a container, but the kernel can those of a user.
     const rlimits = { ...(maxPids !== undefined && user === 'vcap' && { nproc: maxPids }), ...spec.rlimits };
@@ -336,8 +343,14 @@ export class RemoteContainer implements Container {
       stdin: await this.#input(io.stdin),
       ...(dir && { dir }),
     });
-    const { jobId } = await this.#request('Spawn', { script, privileged: user === 'root', rlimits, discardOutput });
-    return { jobId, discardOutput, token };
+    const { jobId } = await this.#request('Spawn', {
+      script,
+      privileged: user === 'root',
+      rlimits,
+      discardOutput: discardOutput || readsSockets,
+    });
+    if (readsSockets) await mkdir(this.#options.cursorDirectory, { recursive: true, mode: 0o700 });
+    return { jobId, discardOutput: discardOutput || readsSockets, token, ...(readsSockets && { readsSockets }) };
   }
 
   /** Warden takes all input at once: a stream is read to its end first. */
@@ -355,6 +368,7 @@ export class RemoteContainer implements Container {
       handle: this.handle,
       jobId: record.jobId,
       discardOutput: record.discardOutput,
+      ...(record.readsSockets && { sockets: this.#socketsOf(id, record) }),
       beforeExit: async ({ exitStatus, info }) => {
         if (info) this.noteEvents(info.events);
         record.exitStatus = exitStatus;
@@ -362,6 +376,19 @@ export class RemoteContainer implements Container {
       },
       sendSignal: (signal) => this.#signal(record, signal),
     });
+  }
+
+  #socketsOf(id: string, { token }: ProcessRecord): JobSocketPlaces {
+    return {
+      jobsDirectory: async () => {
+        const { containerPath } = await this.#options.askInfo(this.handle);
+        return join(containerPath ?? '', 'jobs');
+      },
+      cursorFile: (output) => join(this.#options.cursorDirectory, `${token}.${output}`),
+      onMissing: () => {
+        this.#options.logger.warn('containers.warden.no-job-sockets', { handle: this.handle, process: id });
+      },
+    };
   }
 
   /** Whoever waits for a process refers to its container. */

@@ -1,8 +1,12 @@
+import { join } from 'node:path';
+import type { Writable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { DeliveryCursor } from '../../delivery-cursor.js';
 import type { ContainerProcess, ProcessIO, ProcessSignal } from '../../engine.js';
 import { OutputBuffer, type OutputName, outputNames } from '../output-buffer.js';
 import type { Response } from '../protocol/messages.js';
 import { ConnectionLostError, WardenConnection } from './connection.js';
+import { SocketFollower } from './socket-follower.js';
 
 export interface RemoteProcessOptions {
   id: string;
@@ -10,9 +14,21 @@ export interface RemoteProcessOptions {
   handle: string;
   jobId: number;
   discardOutput: boolean;
+  /** Absent: Warden is asked for its output. */
+  sockets?: JobSocketPlaces;
   /** Called with the last response, before anybody learns the exit status. */
   beforeExit: (result: { exitStatus: number; info?: Response<'Info'> }) => Promise<void>;
   sendSignal: (signal: ProcessSignal) => Promise<void>;
+}
+
+/** Where the output of a job is, beside what Warden itself tells. */
+export interface JobSocketPlaces {
+  /** Directory of the container's jobs on this machine. @throws when there is no such container any more */
+  jobsDirectory: () => Promise<string>;
+  /** File that remembers how far an output was given to anyone. */
+  cursorFile: (output: OutputName) => string;
+  /** Called when nobody serves the sockets of a job that runs. */
+  onMissing: () => void;
 }
 
 /** Most that is kept of a process's output; the server ends jobs that say more than its own limit. */
@@ -21,7 +37,8 @@ const reconnectPauseMs = 200;
 
 /**
  * A job of Warden as a process. Warden gives a job's output and exit status once: they are fetched from the moment it
- * is known, and kept for all who attach.
+ * is known, and kept for all who attach. That of a job which may print without end is read from its sockets instead, for
+ * each who attaches: Warden would keep all of it, and end the job when it is too much.
  */
 export class RemoteProcess {
   readonly id: string;
@@ -50,9 +67,12 @@ export class RemoteProcess {
     return this.#deliveredAt;
   }
 
-  /** Joins the given streams to the process; output is given from its beginning. */
+  /** Joins the given streams to the process; output that is kept is given from its beginning. */
   attach(io: ProcessIO): ContainerProcess {
-    const delivered = this.#buffer.copyTo({ stdout: io.stdout, stderr: io.stderr }, this.#abort.signal);
+    const { sockets } = this.#options;
+    const delivered = sockets
+      ? this.#followSockets(sockets, io)
+      : this.#buffer.copyTo({ stdout: io.stdout, stderr: io.stderr }, this.#abort.signal);
     return {
       id: this.id,
       wait: async () => {
@@ -74,6 +94,27 @@ export class RemoteProcess {
   release(): void {
     this.#abort.abort();
     this.#connection?.close();
+  }
+
+  async #followSockets(places: JobSocketPlaces, io: ProcessIO): Promise<void> {
+    const sinks = outputNames.flatMap((name): [OutputName, Writable][] => (io[name] ? [[name, io[name]]] : []));
+    if (sinks.length === 0) return;
+    const jobs = await places.jobsDirectory().catch(() => undefined);
+    // A container that is gone has no output.
+    if (jobs === undefined) return;
+    const followers = sinks.map(
+      ([name, sink]) =>
+        new SocketFollower({
+          path: join(jobs, String(this.#options.jobId), `${name}.sock`),
+          sink,
+          cursor: new DeliveryCursor(places.cursorFile(name)),
+          skipsDelivered: io.outputFrom === 'undelivered',
+          exited: this.exited,
+          onMissing: places.onMissing,
+          signal: this.#abort.signal,
+        }),
+    );
+    await Promise.all(followers.map((follower) => follower.follow()));
   }
 
   async #follow(): Promise<number> {

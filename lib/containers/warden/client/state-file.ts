@@ -7,6 +7,8 @@ const processRecordSchema = z.object({
   /** Warden's number of it. */
   jobId: z.number(),
   discardOutput: z.boolean(),
+  /** Its output is read from the sockets that Warden serves beside it. */
+  readsSockets: z.boolean().exactOptional(),
   /** Names the file in the container that its pid is in. */
   token: z.string(),
   /** Present once it has ended and Warden has forgotten it. */

@@ -1,6 +1,6 @@
-import { stat, statfs } from 'node:fs/promises';
+import { rm, stat, statfs } from 'node:fs/promises';
 import { networkInterfaces, totalmem } from 'node:os';
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
 import { errorData, type Logger } from '../../../logging/logger.js';
 import type {
   Capacity,
@@ -185,10 +185,12 @@ export class WardenEngine implements ContainerEngine {
       record,
       socketPath,
       scratchDirectory,
+      cursorDirectory: this.#cursorDirectory(handle),
       externalIp: this.#externalIp,
       save: () => state.save(),
       askInfo: (of) => this.#askInfo(of),
       onGraceTimeElapsed: () => this.#reap(handle),
+      logger: this.#logger,
     });
     this.#containers.set(handle, container);
     return container;
@@ -197,7 +199,13 @@ export class WardenEngine implements ContainerEngine {
   async #forget(handle: string): Promise<void> {
     this.#containers.get(handle)?.retire();
     this.#containers.delete(handle);
-    if (this.#state?.containers.delete(handle)) await this.#state.save();
+    const isOurs = this.#state?.containers.delete(handle);
+    await rm(this.#cursorDirectory(handle), { recursive: true, force: true });
+    if (isOurs) await this.#state!.save();
+  }
+
+  #cursorDirectory(handle: string): string {
+    return join(this.#options.scratchDirectory, `delivered-${handle}`);
   }
 
   /** What Warden does not know any more is forgotten here, too. */

@@ -5,6 +5,8 @@ const jobRecordSchema = z.object({
   logTag: z.string().exactOptional(),
   /** It was ended for saying more than is allowed. */
   hasExceededOutput: z.boolean(),
+  /** Of one that has ended, where the engine was asked for it already and so forgets it. */
+  exitStatus: z.number().exactOptional(),
 });
 
 const containerRecordSchema = z.object({

@@ -128,7 +128,7 @@ export class WardenContainer {
         rlimits: { ...rlimits, ...request.rlimits },
       });
     } catch (error) {
-      job.release();
+      await job.release();
       await this.#forget(id);
       throw error;
     }
@@ -146,7 +146,7 @@ export class WardenContainer {
   /** Its result was delivered; from now on it is unknown. */
   async removeJob(job: Job): Promise<void> {
     if (!this.#jobs.delete(job.id)) return;
-    job.release();
+    await job.release();
     if (this.#state !== 'destroyed') await this.#forget(job.id);
   }
 
@@ -191,10 +191,10 @@ export class WardenContainer {
   }
 
   /** Lets go of what the server holds for it; the container lives on. Idempotent. */
-  release(): void {
+  async release(): Promise<void> {
     this.graceTimer.stop();
     this.#stopListening();
-    for (const job of this.#jobs.values()) job.release();
+    await Promise.all([...this.#jobs.values()].map((job) => job.release()));
   }
 
   get #logger(): Logger {
@@ -213,7 +213,7 @@ export class WardenContainer {
       // Somebody else was faster.
       if (!(error instanceof UnknownHandleError)) throw error;
     }
-    this.release();
+    await this.release();
     this.#options.onGone();
   }
 
@@ -229,11 +229,17 @@ export class WardenContainer {
     const { outputLimitBytes, syslogSocket, logger } = this.#options.settings;
     const onOutputExceeded = () => {
       if (!this.#record.events.includes(outputExceeded)) this.#record.events.push(outputExceeded);
-      this.#writing.save().catch((error: unknown) => {
-        logger.warn('containers.warden.record-failed', { handle: this.handle, ...errorData(error) });
-      });
+      this.#saveSoon();
     };
-    return new Job({ id, record, outputLimitBytes, syslogSocket, onOutputExceeded, logger });
+    const onEnded = () => this.#saveSoon();
+    return new Job({ id, record, outputLimitBytes, syslogSocket, onOutputExceeded, onEnded, logger });
+  }
+
+  #saveSoon(): void {
+    this.#writing.save().catch((error: unknown) => {
+      if (error instanceof UnknownHandleError) return;
+      this.#logger.warn('containers.warden.record-failed', { handle: this.handle, ...errorData(error) });
+    });
   }
 
   async #forget(id: number): Promise<void> {

@@ -3,6 +3,7 @@ import { errorData, type Logger } from '../../../logging/logger.js';
 import type { Container, ContainerProcess, ProcessIO, ProcessSpec } from '../../engine.js';
 import { OutputBuffer, type OutputName } from '../output-buffer.js';
 import type { JobRecord } from './container-record.js';
+import { JobSockets } from './job-sockets.js';
 import { SyslogForwarder } from './syslog.js';
 
 export interface JobOptions {
@@ -13,6 +14,8 @@ export interface JobOptions {
   syslogSocket: string | undefined;
   /** Called once, when the job has said more than that; it is being ended. */
   onOutputExceeded: () => void;
+  /** Called when the record has changed because the job has ended. */
+  onEnded: () => void;
   logger: Logger;
 }
 
@@ -35,13 +38,17 @@ export function jobIdOf(processId: string): number | undefined {
 
 /**
  * A script that runs in a container, or has run until somebody gets its result. Its output is kept in memory up to the
- * limit, because the engine keeps less of what comes in short lines; the engine's log serves after a restart.
+ * limit, because the engine keeps less of what comes in short lines; the engine's log serves after a restart. The output
+ * of one whose output is not kept is given on sockets.
  */
 export class Job {
   readonly id: number;
   readonly #options: JobOptions;
   readonly #buffer: OutputBuffer;
   readonly #syslog: SyslogForwarder | undefined;
+  #sockets: JobSockets | undefined;
+  /** What the engine gives output to that goes to the sockets. */
+  #forwarders: Writable[] = [];
   #process: ContainerProcess | undefined;
   #exit: Promise<number> | undefined;
 
@@ -65,7 +72,8 @@ export class Job {
   /** Starts it, with the script on standard input. @throws the engine's error */
   async start(container: Container, script: Buffer, spec: Omit<ProcessSpec, 'id' | 'discardOutput'>): Promise<void> {
     const { discardOutput } = this.#options.record;
-    const isRead = !discardOutput || this.#syslog !== undefined;
+    if (discardOutput) await this.#openSockets(container);
+    const isRead = !discardOutput || this.#isForwarded;
     const process = await container.run(
       { ...spec, id: this.#processId, discardOutput: !isRead },
       { stdin: script, ...(isRead && this.#sinks({ isKept: !discardOutput, isForwarded: true })) },
@@ -75,9 +83,15 @@ export class Job {
 
   /** Joins it after a restart of the server. @throws the engine's error */
   async adopt(container: Container): Promise<void> {
-    const { discardOutput } = this.#options.record;
-    // Lines that were sent to syslog once are not sent again.
-    const forwarding: ProcessIO = this.#syslog
+    const { discardOutput, exitStatus } = this.#options.record;
+    if (exitStatus !== undefined) {
+      this.#exit = Promise.resolve(exitStatus);
+      this.#buffer.complete();
+      return;
+    }
+    if (discardOutput) await this.#openSockets(container);
+    // What was sent to syslog and readers once is not sent again.
+    const forwarding: ProcessIO = this.#isForwarded
       ? { ...this.#sinks({ isKept: false, isForwarded: true }), outputFrom: 'undelivered' }
       : {};
     let process = await container.attach(this.#processId, forwarding);
@@ -110,28 +124,45 @@ export class Job {
   }
 
   /** Lets go of what the server holds for it; the process goes on. Idempotent. */
-  release(): void {
+  async release(): Promise<void> {
     this.#syslog?.close();
     this.#buffer.complete();
+    // What comes now was given to nobody: the next server is to have it.
+    if (this.#sockets) for (const forwarder of this.#forwarders) forwarder.destroy();
+    await this.#sockets?.close();
+  }
+
+  get #isForwarded(): boolean {
+    return this.#syslog !== undefined || this.#sockets !== undefined;
+  }
+
+  async #openSockets(container: Container): Promise<void> {
+    const { containerPath } = await container.info();
+    this.#sockets = await JobSockets.open({ containerPath, jobId: this.id, logger: this.#options.logger });
   }
 
   #joined(process: ContainerProcess): void {
     this.#process = process;
     if (this.#options.record.hasExceededOutput) this.#kill();
     // Its forwarders must end with it, whether or not somebody asks.
-    if (this.#syslog) void this.exitStatus();
+    if (this.#isForwarded) void this.exitStatus();
   }
 
   async #waitForExit(): Promise<number> {
     const { record, logger } = this.#options;
     try {
       const exitStatus = await this.#process!.wait();
-      return record.hasExceededOutput ? failureStatus : exitStatus;
+      if (record.hasExceededOutput) return failureStatus;
+      if (this.#isForwarded) {
+        record.exitStatus = exitStatus;
+        this.#options.onEnded();
+      }
+      return exitStatus;
     } catch (error) {
       logger.warn('containers.warden.exit-status-lost', { job: this.id, ...errorData(error) });
       return failureStatus;
     } finally {
-      this.release();
+      void this.release();
     }
   }
 
@@ -141,10 +172,13 @@ export class Job {
         write: (chunk: Buffer, _encoding, done) => {
           if (isForwarded) this.#syslog?.append(name, chunk);
           if (isKept) this.#buffer.append(name, chunk);
-          done();
+          if (!isForwarded || !this.#sockets) return done();
+          void this.#sockets.write(name, chunk).then(() => done());
         },
       });
-    return { stdout: sink('stdout'), stderr: sink('stderr') };
+    const [stdout, stderr] = [sink('stdout'), sink('stderr')];
+    if (isForwarded) this.#forwarders.push(stdout, stderr);
+    return { stdout, stderr };
   }
 
   #outputExceeded(): void {

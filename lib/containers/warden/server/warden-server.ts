@@ -124,7 +124,7 @@ export class WardenServer implements RequestServer {
     for (const connection of connections) connection.cut();
     await Promise.all(connections.map(({ closed }) => closed));
     await Promise.all(this.#background);
-    for (const container of this.#registry.containers) container.release();
+    await Promise.all(this.#registry.containers.map((container) => container.release()));
   }
 
   /** Of clients, at this moment. */
@@ -278,7 +278,7 @@ export class WardenServer implements RequestServer {
     } catch (error) {
       if (!(error instanceof UnknownHandleError)) throw error;
       // Destroyed by other means than this server.
-      container.release();
+      await container.release();
       this.#registry.remove(container);
       throw new UnknownContainerError();
     }

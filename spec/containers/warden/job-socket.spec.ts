@@ -4,7 +4,7 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { JobSocket, SocketInUseError } from '../../../lib/dea/logs/job-socket.js';
+import { JobSocket, SocketInUseError } from '../../../lib/containers/warden/job-socket.js';
 import { silentLogger } from '../../../lib/logging/logger.js';
 import { eventually } from '../../support/eventually.js';
 import { readJobSocket } from '../../support/job-socket.js';

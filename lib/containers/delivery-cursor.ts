@@ -3,8 +3,8 @@ import { closeSync, constants, openSync, readFileSync, writeSync } from 'node:fs
 const offsetLength = 16;
 
 /**
- * How many bytes of an output file were given to anyone, kept in a file of its own so that the next engine goes on
- * there. Written at once, in place and with one length: a killed engine leaves the old number or the new one.
+ * How many bytes of an output were given to anyone, kept in a file of its own so that whoever comes next goes on there.
+ * Written at once, in place and with one length: a killed process leaves the old number or the new one.
  */
 export class DeliveryCursor {
   #offset: number;

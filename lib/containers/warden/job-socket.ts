@@ -1,5 +1,6 @@
 import { chmod, rm } from 'node:fs/promises';
 import { connect, createServer, type Server, type Socket } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from '../../logging/logger.js';
 
 /** What one who connects late is given first, as by Warden. */
@@ -9,6 +10,8 @@ const longestLagBytes = 1024 * 1024;
 /** `sun_path` without its terminator. */
 const longestPath = 107;
 const farewellMs = 2000;
+/** How long one who does not read may hold up whoever waits for readers. */
+const readerPatienceMs = 2000;
 
 /** Somebody else serves this path. */
 export class SocketInUseError extends Error {
@@ -25,22 +28,24 @@ export class JobSocket {
   readonly #logger: Logger;
   readonly #server: Server;
   readonly #readers = new Set<Socket>();
-  readonly #backlog = new Backlog();
+  readonly #backlog: Backlog;
 
-  private constructor(logger: Logger) {
+  private constructor(logger: Logger, position: number) {
     this.#logger = logger;
+    this.#backlog = new Backlog(position);
     this.#server = createServer((reader) => this.#welcome(reader));
   }
 
   /**
    * Serves at `path`, in place of a socket that nobody serves any more; only root may connect.
+   * @param position how many bytes of the output there have been before
    * @throws SocketInUseError, or the system's error
    */
-  static async listen(path: string, logger: Logger): Promise<JobSocket> {
+  static async listen(path: string, logger: Logger, position = 0): Promise<JobSocket> {
     if (Buffer.byteLength(path) > longestPath) throw new Error(`${path} is too long for a socket`);
     if (await isServed(path)) throw new SocketInUseError(path);
     await rm(path, { force: true });
-    const socket = new JobSocket(logger);
+    const socket = new JobSocket(logger, position);
     await new Promise<void>((resolve, reject) => {
       socket.#server.once('error', reject).listen(path, () => {
         socket.#server.off('error', reject).on('error', (error) => {
@@ -53,12 +58,25 @@ export class JobSocket {
     return socket;
   }
 
+  /** How many bytes of the output there have been. */
+  get position(): number {
+    return this.#backlog.end;
+  }
+
   /** Gives a piece of output to all who read. */
   write(piece: Buffer): void {
     this.#backlog.push(piece);
     for (const reader of this.#readers) {
       if (reader.writableLength <= longestLagBytes) reader.write(piece);
     }
+  }
+
+  /** Resolves when no reader would miss what is written next, or one had long enough to catch up. */
+  async uncongested(): Promise<void> {
+    const isBehind = () => [...this.#readers].some(({ writableLength }) => writableLength > longestLagBytes);
+    if (!isBehind()) return;
+    const deadline = performance.now() + readerPatienceMs;
+    while (isBehind() && performance.now() < deadline) await delay(10);
   }
 
   /** No more will come: readers get what they have not got yet, and the end. */
@@ -91,7 +109,15 @@ export class JobSocket {
 class Backlog {
   #pieces: Buffer[] = [];
   #bytes = 0;
-  #total = 0;
+  #total: number;
+
+  constructor(position: number) {
+    this.#total = position;
+  }
+
+  get end(): number {
+    return this.#total;
+  }
 
   push(piece: Buffer): void {
     this.#pieces.push(piece);
