@@ -1,5 +1,6 @@
 import { type Identity, readIdentity } from '../http/internal-tls.js';
 import type { Logger } from '../logging/logger.js';
+import { AppLog } from './app-log.js';
 import { ActualLrpCalls } from './board/actual-lrp-calls.js';
 import { Board } from './board/board.js';
 import type { Calls } from './board/calls.js';
@@ -38,7 +39,7 @@ export interface ActiveBoardOptions {
   logger: Logger;
 }
 
-/** How long a cell may be silent before it counts as gone (docs/protocol/bbs.md §12). */
+/** How long a cell may be silent before its presence is over (docs/protocol/bbs.md §12). */
 const presenceTtlMs = 15_000;
 
 /**
@@ -52,6 +53,7 @@ export class ActiveBoard {
   readonly convergence: Convergence;
   readonly #options: ActiveBoardOptions;
   readonly #events = new EventHub();
+  readonly #appLog: AppLog;
   readonly #accessLog: AccessLog | undefined;
   readonly #server: ApiServer;
   readonly #board: Board;
@@ -65,6 +67,7 @@ export class ActiveBoard {
     const { config, logger } = options;
     const identity = config.require_ssl ? ownIdentity(config) : undefined;
     this.#options = options;
+    this.#appLog = new AppLog({ dropsondePort: config.dropsonde_port, logger });
     this.#accessLog = config.access_log_path === '' ? undefined : new AccessLog(config.access_log_path);
     this.#server = this.#createServer(identity);
     this.#board = this.#createBoard();
@@ -78,6 +81,7 @@ export class ActiveBoard {
   /** @throws when the port is taken, or the database cannot be made this board's */
   async start(): Promise<void> {
     const { config, store, figures, logger } = this.#options;
+    this.#appLog.start();
     await this.#accessLog?.start();
     await this.#server.start();
     const begun = performance.now();
@@ -113,6 +117,7 @@ export class ActiveBoard {
     await this.#peers.stop();
     await this.#board.stop();
     await this.#accessLog?.stop();
+    await this.#appLog.stop();
   }
 
   #createServer(identity: Identity | undefined): ApiServer {
@@ -121,16 +126,14 @@ export class ActiveBoard {
     return new ApiServer({
       ...config.listen_address,
       tls: identity,
-      allowedClients: config.allowed_clients && {
-        organizationalUnits: config.allowed_clients.organizational_units,
-        commonNames: config.allowed_clients.common_names,
-      },
+      allowedClients: config.allowed_clients,
       maximumBodyBytes: config.max_request_bytes,
       maximumStreams: config.max_event_streams,
       maximumStreamBytes: config.max_event_stream_bytes,
       heartbeatMs: config.event_heartbeat_interval * 1000,
       stopMs,
       onRequest: (name, durationMs) => figures.requests.add(name, durationMs),
+      onInvalid: (...refused) => this.#appLog.refused(...refused),
       ...(accessLog && { onAccess: (...served) => accessLog.add(...served) }),
       logger,
     });
@@ -193,7 +196,10 @@ export class ActiveBoard {
       tasks: new TaskPass({ ...common, tasks, callbacks: this.#callbacks, patience: patienceOf(config) }),
       intervalMs: config.converge_repeat_interval * 1000,
       watchIntervalMs: config.presence_watch_interval * 1000,
-      presenceTtlMs,
+      patience: {
+        startMs: presenceTtlMs,
+        emptyMs: (config.lock_ttl + config.lock_retry_interval) * 1000,
+      },
       onLrps: (result, durationMs) => figures.convergence.lrps(result, durationMs),
       onTasks: (census, durationMs) => figures.convergence.tasks(census, durationMs),
       logger,

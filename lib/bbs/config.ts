@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { allowedClients } from '../config/allowed-clients.js';
 import { durationSeconds } from '../config/duration.js';
 import { loadConfig } from '../config/load.js';
 import { isLoopback } from '../http/loopback.js';
@@ -41,12 +42,7 @@ export const bbsConfigSchema = z
     ca_file: path.default(''),
     cert_file: path.default(''),
     key_file: path.default(''),
-    allowed_clients: z
-      .object({
-        organizational_units: z.array(z.string().min(1)).default([]),
-        common_names: z.array(z.string().min(1)).default([]),
-      })
-      .optional(),
+    allowed_clients: allowedClients.optional(),
 
     database_driver: driver,
     database_connection_string: z.string().min(1),
@@ -129,11 +125,7 @@ export const bbsConfigSchema = z
     if (!config.require_ssl && !isLoopback(config.listen_address.host)) {
       fault('require_ssl', 'must be true, unless listen_address is on the loopback');
     }
-    const { allowed_clients: allowed } = config;
-    if (allowed && !config.require_ssl) fault('allowed_clients', 'needs require_ssl');
-    if (allowed && allowed.organizational_units.length + allowed.common_names.length === 0) {
-      fault('allowed_clients', 'nobody could ask: give organizational_units or common_names');
-    }
+    if (config.allowed_clients && !config.require_ssl) fault('allowed_clients', 'needs require_ssl');
     if (!Object.hasOwn(config.encryption_keys, config.active_key_label)) {
       fault('active_key_label', 'is none of encryption_keys');
     }

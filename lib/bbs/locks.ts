@@ -65,7 +65,8 @@ export class OwnLocks {
     if (!config.embedded_locket_address) return;
     const { ca_file: caFile, cert_file: certFile, key_file: keyFile } = config;
     const identity = readIdentity({ caFile, certFile, keyFile });
-    const server = new LocketServer({ store, ...config.embedded_locket_address, identity, logger });
+    const { embedded_locket_address: address, allowed_clients: allowedClients } = config;
+    const server = new LocketServer({ store, ...address, identity, allowedClients, logger });
     this.#server = server;
     this.#stopping.push(() => server.stop());
     await server.start();

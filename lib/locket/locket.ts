@@ -58,6 +58,7 @@ export class Locket {
       ...listen,
       store,
       identity,
+      allowedClients: config.allowed_clients,
       operationTimeoutMs,
       observer: figures.calls,
       logger,

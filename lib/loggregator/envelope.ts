@@ -11,6 +11,7 @@ export interface LogMessage {
   /** `App`, `STG`, `DEA`. */
   sourceType: string;
   sourceInstance: string;
+  tags?: Tags | undefined;
 }
 
 /** What a figure is of, such as one cell of many. */

@@ -2,6 +2,8 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { createServer as createSecureServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
+import type { AllowedClients } from '../../config/allowed-clients.js';
+import type { Subject } from '../../http/certificate-subject.js';
 import type { Identity } from '../../http/internal-tls.js';
 import { errorData, type Logger } from '../../logging/logger.js';
 import type { BbsError } from '../errors.js';
@@ -19,13 +21,14 @@ import { ErrorType, EventsByCellId } from '../messages/models.js';
 import { OutsideFailure } from '../outside-failure.js';
 import { requestIdOf, traceData } from '../request-id.js';
 import { KeyTaken, TableMissing } from '../storage/store.js';
-import { Admission, type AllowedClients, type Subject } from './admission.js';
+import { Admission } from './admission.js';
+import { BodyBudget } from './body-budget.js';
 import { EventStream } from './event-stream.js';
 import { failedAnswer } from './handlers/evacuation-handlers.js';
 import type { Answer } from './handlers/handler.js';
 import type { Endpoint } from './handlers/handlers.js';
 import { refusePlainHttp } from './plain-http.js';
-import { BodyTooLarge, readBody } from './request-body.js';
+import { announcedBytes, BodyTooLarge, readBody } from './request-body.js';
 import { serverTls } from './tls.js';
 
 export interface ApiServerOptions {
@@ -48,6 +51,8 @@ export interface ApiServerOptions {
   stopMs: number;
   /** A request was answered, or an event stream has ended. @param durationMs of streams undefined */
   onRequest?: (name: string, durationMs: number | undefined) => void;
+  /** A message was read and is not valid. @param reason what it is answered */
+  onInvalid?: (typeName: string, message: object, reason: string) => void;
   /** One line for each request, when somebody wants to know. */
   onAccess?: (request: IncomingMessage, response: ServerResponse, durationMs: number) => void;
   logger: Logger;
@@ -64,6 +69,9 @@ type StreamEndpoint = Exclude<Endpoint, CallEndpoint>;
 
 const protobuf = 'application/x-protobuf';
 const keepAliveMs = 180_000;
+const largestBodiesAtOnce = 4;
+/** It names a cell. */
+const longestSubscription = 64 * 1024;
 /** Findings may be thousands. */
 const longestLoggedError = 1000;
 
@@ -76,12 +84,14 @@ export class ApiServer {
   readonly #sockets = new Set<Socket>();
   readonly #streams = new Set<EventStream>();
   readonly #admission: Admission | undefined;
+  readonly #bodies: BodyBudget;
   #busy = 0;
   #onIdle: (() => void) | undefined;
   #api: Api | undefined;
 
   constructor(private readonly options: ApiServerOptions) {
-    const { tls, allowedClients } = options;
+    const { tls, allowedClients, maximumBodyBytes } = options;
+    this.#bodies = new BodyBudget(largestBodiesAtOnce * maximumBodyBytes);
     this.#admission = allowedClients && new Admission(allowedClients, (...refused) => this.#logRefused(...refused));
     const settings = { keepAliveTimeout: 0, noDelay: true, keepAlive: true, keepAliveInitialDelay: keepAliveMs };
     const handle = (request: IncomingMessage, response: ServerResponse) => this.#handle(request, response);
@@ -203,14 +213,36 @@ export class ApiServer {
   }
 
   async #call(endpoint: CallEndpoint, request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { route } = endpoint;
+    const { maximumBodyBytes } = this.options;
+    if (!route.request) {
+      request.resume();
+      return this.#carryOut(endpoint, request, response, undefined);
+    }
+    const release = await this.#bodies.take(announcedBytes(request, maximumBodyBytes));
+    try {
+      await this.#carryOut(endpoint, request, response, await readBody(request, maximumBodyBytes));
+    } finally {
+      release();
+    }
+  }
+
+  async #carryOut(
+    endpoint: CallEndpoint,
+    request: IncomingMessage,
+    response: ServerResponse,
+    body: Buffer | undefined,
+  ): Promise<void> {
     const { route, handler } = endpoint;
-    const body = route.request ? await readBody(request, this.options.maximumBodyBytes) : undefined;
-    if (!body) request.resume();
     const message = body ? read(route, body) : {};
     const refuse = (error: BbsError) => this.#reply(endpoint, request, response, failedAnswer(endpoint.name, error));
     if (message === undefined) return refuse(invalidRequest);
     const findings = route.findings(message);
-    if (findings.length > 0) return refuse(failedValidation(findings));
+    if (findings.length > 0) {
+      const error = failedValidation(findings);
+      if (route.request) this.options.onInvalid?.(route.request.name, message, error.message);
+      return refuse(error);
+    }
     const answered = handler(message, requestIdOf(request));
     this.#reply(endpoint, request, response, answered instanceof Promise ? await answered : answered);
   }
@@ -254,7 +286,7 @@ export class ApiServer {
 
   async #subscribe({ name, route }: StreamEndpoint, request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { maximumBodyBytes, maximumStreams, maximumStreamBytes, heartbeatMs, onRequest } = this.options;
-    const body = await readBody(request, maximumBodyBytes);
+    const body = await readBody(request, Math.min(maximumBodyBytes, longestSubscription));
     const cellId = route.request ? decode(EventsByCellId, body).cellId : '';
     // Whoever comes after the streams were ended would never hear of it.
     if (this.#streams.size >= maximumStreams || !this.#server.listening) {

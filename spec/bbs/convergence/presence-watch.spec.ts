@@ -6,6 +6,7 @@ import {
   DesiredLRP,
   MetricTagValue,
   RunAction,
+  TaskState,
 } from '../../../lib/bbs/messages/models.js';
 import { type RunningBbs, startBbs } from '../../support/bbs.js';
 import { Caller } from '../../support/board/caller.js';
@@ -72,6 +73,69 @@ describe('the watch over cells', () => {
     board.advance(28);
     await board.bbs.converge();
     expect(await caller.auctionedTasks()).to.deep.equal(['t']);
+  });
+});
+
+describe('cells that are all gone at once', () => {
+  let board: RunningBbs;
+  let caller: Caller;
+
+  before(async () => {
+    // Presences have as much time as locks: for so long, and one more attempt, nobody is lost.
+    const times = { lock_ttl: '2s', lock_retry_interval: '500ms' };
+    board = await startBbs({ config: times });
+    caller = new Caller(board);
+  });
+
+  after(() => board?.stop());
+
+  it('are not taken for lost, nor those that are late when others have come back, but for a while only', async () => {
+    await Promise.all([board.addCell('c'), board.addCell('e')]);
+    await caller.desire('p');
+    await caller.start('p', 0, 'i/c');
+    await caller.desireTask('t');
+    await caller.call('StartTask', { taskGuid: 't', cellId: 'e' });
+    await board.bbs.converge();
+    const state = async () => [...(await caller.brief('p')), (await caller.task('t')).state];
+    const nothingLost = ['RUNNING i/c', TaskState.Running];
+    // As when a Locket has lost its table.
+    await Promise.all([board.removeCell('c'), board.removeCell('e')]);
+    await board.bbs.converge();
+    expect(await state()).to.deep.equal(nothingLost);
+    await board.addCell('e');
+    await board.bbs.converge();
+    expect(await state()).to.deep.equal(nothingLost);
+    await eventually(
+      async () => {
+        await board.bbs.converge();
+        return (await state()).includes('suspect RUNNING i/c') || undefined;
+      },
+      { what: 'a suspect instance', timeoutMs: 10_000 },
+    );
+    expect(await state()).to.deep.equal(['UNCLAIMED', 'suspect RUNNING i/c', TaskState.Running]);
+  });
+});
+
+describe('the watch over cells of a board that has just started', () => {
+  it('begins with the first pass: until then cells are still coming', async () => {
+    const board = await startBbs({ config: { presence_watch_interval: '20ms' } });
+    try {
+      const caller = new Caller(board);
+      await caller.desireTask('t');
+      await caller.call('StartTask', { taskGuid: 't', cellId: 'late' });
+      for (const cell of ['first', 'second', 'third']) {
+        await board.addCell(cell);
+        const begun = performance.now();
+        // Time for some looks.
+        await eventually(() => performance.now() - begun > 100 || undefined);
+      }
+      expect(await passes(board)).to.be.NaN;
+      await board.addCell('late');
+      await board.bbs.converge();
+      expect((await caller.task('t')).state).to.equal(TaskState.Running);
+    } finally {
+      await board.stop();
+    }
   });
 });
 
