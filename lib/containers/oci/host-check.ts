@@ -63,9 +63,12 @@ async function checkProgram(name: string, debianPackage: string): Promise<HostFi
   return { subject, state: 'missing', detail: 'not installed', remedy: `apt-get install ${debianPackage}` };
 }
 
+/** Subject of the finding about what containers are made from that name nothing. */
+export const defaultRootfsSubject = 'default root file system';
+
 /** What containers are made from that name nothing. Images that have to be fetched are left alone. */
 async function checkDefaultRootfs(path: string | undefined): Promise<HostFinding> {
-  const subject = 'default root file system';
+  const subject = defaultRootfsSubject;
   if (path === undefined) {
     const optional = 'containers that name no root file system';
     return { subject, state: 'missing', detail: 'none is configured', optional };
