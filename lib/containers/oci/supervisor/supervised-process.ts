@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { type FSWatcher, watch } from 'node:fs';
 import { constants, open } from 'node:fs/promises';
 import { Readable } from 'node:stream';
@@ -66,6 +67,8 @@ export class SupervisedProcess {
 
   constructor(options: SupervisedProcessOptions) {
     this.#options = options;
+    // Any number may follow it, and wait for their readers.
+    setMaxListeners(0, this.#detach.signal);
     this.id = options.id;
     this.traits = options.traits;
     this.directory = options.directory;
