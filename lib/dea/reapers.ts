@@ -108,19 +108,27 @@ export class Reapers {
 
   /** Oldest crashes first, until neither what is used nor what is reserved of the disk is too much. */
   private async relieveDisk(): Promise<void> {
+    // Their reservations are on the way out, and take a moment.
+    const removed = new Set<string>();
     for (const crash of crashesByAge(this.options.instances.all())) {
-      if (!(await this.isShortOfDisk())) return;
+      if (!this.isReservedTooMuch(removed) && !(await this.isUsedTooMuch())) return;
+      removed.add(crash.reservationId);
       await this.removeCrash(crash, 'disk pressure');
     }
   }
 
   /** Crashes keep what they reserved: many of them would leave no room for instances that run. */
-  private async isShortOfDisk(): Promise<boolean> {
-    const { crashesDirectory, config, ledger } = this.options;
-    const blocks = config.crash_block_usage_ratio_threshold;
-    if (ledger.reserved().diskMb > blocks * ledger.capacity.diskMb) return true;
+  private isReservedTooMuch(removed: ReadonlySet<string>): boolean {
+    const { config, ledger } = this.options;
+    const kept = ledger.list().filter(({ id }) => !removed.has(id));
+    const reservedMb = kept.reduce((sum, { diskMb }) => sum + diskMb, 0);
+    return reservedMb > config.crash_block_usage_ratio_threshold * ledger.capacity.diskMb;
+  }
+
+  private async isUsedTooMuch(): Promise<boolean> {
+    const { crashesDirectory, config } = this.options;
     return isUnderPressure(await fileSystemUsage(crashesDirectory), {
-      blocks,
+      blocks: config.crash_block_usage_ratio_threshold,
       inodes: config.crash_inode_usage_ratio_threshold,
     });
   }
