@@ -13,7 +13,10 @@ export async function addCells({ locket }: BoardProcess, count: number): Promise
   );
 }
 
+/** All but one that has nothing to run: were there none any more, the board would doubt that they are lost. */
 export async function removeCells({ locket }: BoardProcess, count: number): Promise<void> {
+  const value = JSON.stringify({ cell_id: 'survivor', rep_url: '' });
+  await locket.acquire({ key: 'survivor', owner: 'survivor', type: 'presence', value }, presenceTtlMs);
   await Promise.all(idsOf(count).map((cellId) => locket.release(cellId, cellId)));
 }
 

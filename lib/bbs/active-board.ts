@@ -1,5 +1,6 @@
 import { type Identity, readIdentity } from '../http/internal-tls.js';
 import type { Logger } from '../logging/logger.js';
+import { AppLog } from './app-log.js';
 import { ActualLrpCalls } from './board/actual-lrp-calls.js';
 import { Board } from './board/board.js';
 import type { Calls } from './board/calls.js';
@@ -13,10 +14,8 @@ import { LrpPass } from './convergence/lrp-pass.js';
 import { TaskPass } from './convergence/task-pass.js';
 import { EventHub } from './events/event-hub.js';
 import type { Figures } from './figures/figures.js';
-import { Auctioneer } from './peers/auctioneer.js';
+import { BoardPeers } from './peers/board-peers.js';
 import { CallbackWorkers } from './peers/callback-workers.js';
-import { HttpReps } from './peers/http-reps.js';
-import { PeerClient } from './peers/peer-client.js';
 import type { Cells } from './peers/peers.js';
 import { AccessLog } from './server/access-log.js';
 import { ApiServer } from './server/api-server.js';
@@ -40,88 +39,49 @@ export interface ActiveBoardOptions {
   logger: Logger;
 }
 
-/** How long a cell may be silent before it counts as gone (docs/protocol/bbs.md §12). */
+/** How long a cell may be silent before its presence is over (docs/protocol/bbs.md §12). */
 const presenceTtlMs = 15_000;
 
-/** What runs while the lock is held: the API, and the upkeep behind it (docs/protocol/bbs.md §16). */
+/**
+ * What runs while the lock is held (docs/protocol/bbs.md §16):
+ *
+ *   server ── calls ──┬── board ── store
+ *   convergence ──────┤
+ *                     └── peers: auctioneer, reps, task callbacks
+ */
 export class ActiveBoard {
   readonly convergence: Convergence;
   readonly #options: ActiveBoardOptions;
-  readonly #server: ApiServer;
-  readonly #accessLog: AccessLog | undefined;
-  readonly #board: Board;
-  readonly #calls: Calls;
-  readonly #peers: { stop(): Promise<void> }[];
   readonly #events = new EventHub();
+  readonly #appLog: AppLog;
+  readonly #accessLog: AccessLog | undefined;
+  readonly #server: ApiServer;
+  readonly #board: Board;
+  readonly #peers: BoardPeers;
+  readonly #callbacks: CallbackWorkers;
+  readonly #indices: Indices;
+  readonly #calls: Calls;
 
   /** @throws when a certificate's file cannot be read */
   constructor(options: ActiveBoardOptions) {
-    const { config, store, figures, cells, logger } = options;
-    this.#options = options;
-    const { mayWrite, onReignLost, onUnrecoverable, now } = options;
+    const { config, logger } = options;
     const identity = config.require_ssl ? ownIdentity(config) : undefined;
+    this.#options = options;
+    this.#appLog = new AppLog({ dropsondePort: config.dropsonde_port, logger });
     this.#accessLog = config.access_log_path === '' ? undefined : new AccessLog(config.access_log_path);
     this.#server = this.#createServer(identity);
-    const ends = { onReignLost, onUnrecoverable };
-    const board = new Board({ store, events: this.#events, mayWrite, ...ends, ...(now && { now }), logger });
-    this.#board = board;
-
-    const timeoutMs = config.communication_timeout * 1000;
-    const auctioneerClient = new PeerClient({ tls: auctioneerIdentity(config), timeoutMs, connections: 2 });
-    const repClient = new PeerClient({ tls: repIdentity(config), timeoutMs });
-    const { auctioneer_address: address, auctioneer_require_tls: requireTls } = config;
-    const auctions = new Auctioneer({ address, requireTls, client: auctioneerClient, logger });
-    const reps = new HttpReps(repClient);
-    const callbacks: CallbackWorkers = new CallbackWorkers({
-      tasks: {
-        resolve: async (taskGuid) => (await tasks.resolve(taskGuid, '')) === undefined,
-        delete: async (taskGuid) => void (await tasks.delete(taskGuid, '')),
-      },
-      workers: config.task_callback_workers,
-      timeoutMs,
-      tls: identity,
-      logger,
-    });
-    this.#peers = [callbacks, auctions, auctioneerClient, repClient];
-
-    const indices = new Indices(board);
-    const peers = { auctions, cells, reps };
-    const { sink } = figures;
-    const tasks = new TaskCalls({
-      board,
-      ...peers,
-      callbacks,
-      maximumRetries: config.max_task_retries,
-      onTaskOnCell: (cellId, what) => sink.add(taskCounters[what], 1, { 'cell-id': cellId }),
-      logger,
-    });
-    const domains = new DomainCalls(board);
-    const { max_instances_per_desired_lrp: maximumInstances, convergence_workers: workers } = config;
-    this.#calls = {
-      board,
-      cells,
-      domains,
-      tasks,
-      actualLrps: new ActualLrpCalls({ board, indices, ...peers }),
-      desiredLrps: new DesiredLrpCalls({ board, indices, ...peers, maximumInstances, logger }),
-    };
-    this.convergence = new Convergence({
-      board,
-      cells,
-      lrps: new LrpPass({ board, indices, domains, auctions, reps, workers, logger }),
-      tasks: new TaskPass({ board, tasks, auctions, callbacks, patience: patienceOf(config), workers, logger }),
-      intervalMs: config.converge_repeat_interval * 1000,
-      watchIntervalMs: config.presence_watch_interval * 1000,
-      presenceTtlMs,
-      onLrps: (result, durationMs) => figures.convergence.lrps(result, durationMs),
-      onTasks: (census, durationMs) => figures.convergence.tasks(census, durationMs),
-      logger,
-    });
+    this.#board = this.#createBoard();
+    this.#peers = new BoardPeers(config, logger);
+    this.#callbacks = this.#createCallbacks(identity);
+    this.#indices = new Indices(this.#board);
+    this.#calls = this.#createCalls();
+    this.convergence = this.#createConvergence();
   }
 
   /** @throws when the port is taken, or the database cannot be made this board's */
   async start(): Promise<void> {
     const { config, store, figures, logger } = this.#options;
+    this.#appLog.start();
     await this.#accessLog?.start();
     await this.#server.start();
     const begun = performance.now();
@@ -153,9 +113,11 @@ export class ActiveBoard {
   async stop(): Promise<void> {
     await this.convergence.stop();
     await this.#server.stop();
-    for (const peer of this.#peers) await peer.stop();
+    await this.#callbacks.stop();
+    await this.#peers.stop();
     await this.#board.stop();
     await this.#accessLog?.stop();
+    await this.#appLog.stop();
   }
 
   #createServer(identity: Identity | undefined): ApiServer {
@@ -164,17 +126,93 @@ export class ActiveBoard {
     return new ApiServer({
       ...config.listen_address,
       tls: identity,
+      allowedClients: config.allowed_clients,
       maximumBodyBytes: config.max_request_bytes,
       maximumStreams: config.max_event_streams,
       maximumStreamBytes: config.max_event_stream_bytes,
       heartbeatMs: config.event_heartbeat_interval * 1000,
       stopMs,
       onRequest: (name, durationMs) => figures.requests.add(name, durationMs),
+      onInvalid: (...refused) => this.#appLog.refused(...refused),
       ...(accessLog && { onAccess: (...served) => accessLog.add(...served) }),
       logger,
     });
   }
+
+  #createBoard(): Board {
+    const { store, mayWrite, onReignLost, onUnrecoverable, now, logger } = this.#options;
+    const events = this.#events;
+    return new Board({ store, events, mayWrite, onReignLost, onUnrecoverable, ...(now && { now }), logger });
+  }
+
+  /** They change tasks, and changes of tasks give them work: the calls are there when the first one comes. */
+  #createCallbacks(identity: Identity | undefined): CallbackWorkers {
+    const { config, logger } = this.#options;
+    return new CallbackWorkers({
+      tasks: {
+        resolve: async (taskGuid) => (await this.#calls.tasks.resolve(taskGuid, '')) === undefined,
+        delete: async (taskGuid) => void (await this.#calls.tasks.delete(taskGuid, '')),
+      },
+      workers: config.task_callback_workers,
+      timeoutMs: config.communication_timeout * 1000,
+      tls: identity,
+      logger,
+    });
+  }
+
+  #createCalls(): Calls {
+    const { config, cells, logger } = this.#options;
+    const [board, indices, callbacks] = [this.#board, this.#indices, this.#callbacks];
+    const { auctions, reps } = this.#peers;
+    const common = { board, cells, auctions, reps, logger };
+    return {
+      board,
+      cells,
+      domains: new DomainCalls(board),
+      tasks: new TaskCalls({
+        ...common,
+        callbacks,
+        maximumRetries: config.max_task_retries,
+        onTaskOnCell: (cellId, what) => this.#countTask(cellId, what),
+      }),
+      actualLrps: new ActualLrpCalls({ ...common, indices }),
+      desiredLrps: new DesiredLrpCalls({
+        ...common,
+        indices,
+        maximumInstances: config.max_instances_per_desired_lrp,
+      }),
+    };
+  }
+
+  #createConvergence(): Convergence {
+    const { config, cells, figures, logger } = this.#options;
+    const { board, domains, tasks } = this.#calls;
+    const { auctions, reps } = this.#peers;
+    const common = { board, auctions, workers: config.convergence_workers, logger };
+    return new Convergence({
+      board,
+      cells,
+      lrps: new LrpPass({ ...common, indices: this.#indices, domains, reps }),
+      tasks: new TaskPass({ ...common, tasks, callbacks: this.#callbacks, patience: patienceOf(config) }),
+      intervalMs: config.converge_repeat_interval * 1000,
+      watchIntervalMs: config.presence_watch_interval * 1000,
+      patience: {
+        startMs: presenceTtlMs,
+        emptyMs: (config.lock_ttl + config.lock_retry_interval) * 1000,
+      },
+      onLrps: (result, durationMs) => figures.convergence.lrps(result, durationMs),
+      onTasks: (census, durationMs) => figures.convergence.tasks(census, durationMs),
+      logger,
+    });
+  }
+
+  #countTask(cellId: string, what: keyof typeof taskCounters): void {
+    this.#options.figures.sink.add(taskCounters[what], 1, { 'cell-id': cellId });
+  }
 }
+
+/** A task that was rejected soon after one regular pass is offered again in the next one. */
+const partOfInterval = 0.9;
 
 const taskCounters = { started: 'TasksStarted', failed: 'TasksFailed', succeeded: 'TasksSucceeded' } as const;
 
@@ -183,20 +221,11 @@ function patienceOf(config: BbsConfig) {
     expirePendingSeconds: config.expire_pending_task_duration,
     expireCompletedSeconds: config.expire_completed_task_duration,
     kickSeconds: config.kick_task_duration,
+    rejectedSeconds: config.converge_repeat_interval * partOfInterval,
   };
 }
 
 /** Also what task callbacks are made with. */
-export function ownIdentity({ ca_file, cert_file, key_file }: BbsConfig): Identity {
-  return readIdentity({ caFile: ca_file, certFile: cert_file, keyFile: key_file });
-}
-
-function auctioneerIdentity(config: BbsConfig): Identity | undefined {
-  const { auctioneer_ca_cert: caFile, auctioneer_client_cert: certFile, auctioneer_client_key: keyFile } = config;
-  return caFile === '' ? undefined : readIdentity({ caFile, certFile, keyFile });
-}
-
-function repIdentity(config: BbsConfig): Identity | undefined {
-  const { rep_ca_cert: caFile, rep_client_cert: certFile, rep_client_key: keyFile } = config;
-  return caFile === '' ? undefined : readIdentity({ caFile, certFile, keyFile });
+function ownIdentity({ ca_file: caFile, cert_file: certFile, key_file: keyFile }: BbsConfig): Identity {
+  return readIdentity({ caFile, certFile, keyFile });
 }

@@ -1,3 +1,4 @@
+import type { HttpListener } from '../http/listener.js';
 import type { Locks } from '../locks/lock-store.js';
 import { LockRunner } from '../locks/runners/lock-runner.js';
 import { errorData, type Logger } from '../logging/logger.js';
@@ -6,7 +7,7 @@ import type { BbsConfig } from './config.js';
 import { Figures } from './figures/figures.js';
 import { OwnLocks } from './locks.js';
 import { PresenceCells } from './peers/presence-cells.js';
-import { HealthServer } from './server/health-server.js';
+import { healthListener } from './server/health-listener.js';
 import { openStore } from './storage/open-store.js';
 
 export interface BbsOptions {
@@ -34,7 +35,7 @@ const defaultStopMs = 60_000;
 export class Bbs {
   readonly #options: BbsOptions;
   readonly #figures: Figures;
-  readonly #health: HealthServer;
+  readonly #health: HttpListener;
   readonly #stopping: (() => Promise<void>)[] = [];
   #locks: OwnLocks | undefined;
   #active: ActiveBoard | undefined;
@@ -57,7 +58,7 @@ export class Bbs {
       isLockHeld: () => this.#lock?.isValid() ?? false,
       logger,
     });
-    this.#health = new HealthServer({
+    this.#health = healthListener({
       ...config.health_address,
       figures: this.#figures,
       isReady: () => this.#isServing,
@@ -117,7 +118,14 @@ export class Bbs {
 
   async #start(): Promise<void> {
     const { config, logger, now, stopMs = defaultStopMs } = this.#options;
-    const store = openStore(config, { queries: this.#figures.queries, ...(now && { now }), logger });
+    const figures = this.#figures;
+    const store = openStore(config, {
+      observer: figures.database,
+      onMigrated: (durationMs) => figures.once('MigrationDuration', durationMs),
+      onEncrypted: (durationMs) => figures.once('EncryptionDuration', durationMs),
+      ...(now && { now }),
+      logger,
+    });
     this.#stopping.push(() => store.stop());
     await store.start();
     this.#watchHealth(store);

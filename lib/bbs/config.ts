@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { allowedClients } from '../config/allowed-clients.js';
 import { durationSeconds } from '../config/duration.js';
 import { loadConfig } from '../config/load.js';
 import { isLoopback } from '../http/loopback.js';
@@ -17,28 +18,35 @@ const address = z.string().transform((text, context) => {
 
 const driver = z.enum(['sqlite3', 'mysql', 'postgres'], { error: 'must be sqlite3, mysql or postgres' });
 
-const loggregator = z.object({
-  loggregator_use_v2_api: z.boolean().default(false),
-  loggregator_api_port: z.int().min(0).max(65_535).default(3458),
-});
+/** Keys that stand in upstream's files, and mean nothing here. */
+const unusedNames = [
+  ...['advertise_url', 'debug_address', 'debug_lrp_start_heartbeats', 'desired_lrp_creation_timeout', 'loggregator'],
+  ...['max_data_string_length', 'max_database_connection_lifetime', 'max_idle_database_connections'],
+  ...['rep_client_session_cache_size', 'rep_require_tls', 'session_name', 'time_format', 'update_workers'],
+] as const;
+
+const unused = Object.fromEntries(unusedNames.map((name) => [name, z.unknown().optional()])) as Record<
+  (typeof unusedNames)[number],
+  z.ZodOptional<z.ZodUnknown>
+>;
 
 /** `bbs.yml`: upstream's keys, meanings and units, and a few of our own (docs/protocol/bbs.md §17). */
 export const bbsConfigSchema = z
   .object({
+    ...unused,
     listen_address: address.default({ host: '0.0.0.0', port: 8889 }),
     health_address: address.default({ host: '127.0.0.1', port: 8890 }),
-    advertise_url: z.string().default(''),
     uuid: z.string().min(1),
 
     require_ssl: z.boolean().default(true),
     ca_file: path.default(''),
     cert_file: path.default(''),
     key_file: path.default(''),
+    allowed_clients: allowedClients.optional(),
 
     database_driver: driver,
     database_connection_string: z.string().min(1),
     max_open_database_connections: positive.default(200),
-    max_idle_database_connections: z.int().min(0).default(200),
     // It bounds calls of Locket, too: 0 would let all of them fail (docs/protocol/bbs.md §24).
     db_connection_timeout: durationSeconds.default(10).transform((seconds) => seconds || 10),
     db_read_timeout: durationSeconds.default(60),
@@ -94,11 +102,11 @@ export const bbsConfigSchema = z
           .prefault({}),
       })
       .prefault({}),
-    loggregator: loggregator.optional(),
     dropsonde_port: z.int().min(0).max(65_535).default(0),
     log_level: z
       .enum(['debug', 'info', 'error', 'fatal', ''], { error: 'must be debug, info, error or fatal' })
-      .default('info'),
+      .default('info')
+      .transform((level) => level || 'info'),
     log_file: z.string().optional(),
 
     serve_removed_routes: z.boolean().default(false),
@@ -117,6 +125,7 @@ export const bbsConfigSchema = z
     if (!config.require_ssl && !isLoopback(config.listen_address.host)) {
       fault('require_ssl', 'must be true, unless listen_address is on the loopback');
     }
+    if (config.allowed_clients && !config.require_ssl) fault('allowed_clients', 'needs require_ssl');
     if (!Object.hasOwn(config.encryption_keys, config.active_key_label)) {
       fault('active_key_label', 'is none of encryption_keys');
     }
@@ -139,6 +148,11 @@ export const bbsConfigSchema = z
   });
 
 export type BbsConfig = z.output<typeof bbsConfigSchema>;
+
+/** Keys of the file that are known, and of no effect. */
+export function unusedKeys(config: BbsConfig): string[] {
+  return unusedNames.filter((name) => config[name] !== undefined);
+}
 
 /** @throws ConfigFileError, ConfigError */
 export function loadBbsConfig(configPath: string): BbsConfig {

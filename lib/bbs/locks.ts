@@ -49,7 +49,7 @@ export class OwnLocks {
   }
 
   #connect(): void {
-    const client = createClient(this.config);
+    const client = createLocketClient(this.config);
     this.#stopping.push(() => client.stop());
     this.#locks = client;
   }
@@ -65,7 +65,8 @@ export class OwnLocks {
     if (!config.embedded_locket_address) return;
     const { ca_file: caFile, cert_file: certFile, key_file: keyFile } = config;
     const identity = readIdentity({ caFile, certFile, keyFile });
-    const server = new LocketServer({ store, ...config.embedded_locket_address, identity, logger });
+    const { embedded_locket_address: address, allowed_clients: allowedClients } = config;
+    const server = new LocketServer({ store, ...address, identity, allowedClients, logger });
     this.#server = server;
     this.#stopping.push(() => server.stop());
     await server.start();
@@ -78,7 +79,8 @@ function lockDatabase(config: BbsConfig): DatabaseOptions {
   return { ...options, maxConnections, queryTimeoutMs: Math.min(options.queryTimeoutMs!, config.lock_ttl * 1000) };
 }
 
-function createClient(config: BbsConfig): LocketClient {
+/** Of the Locket that `locket_address` names. @throws when a certificate's file cannot be read or used */
+export function createLocketClient(config: BbsConfig): LocketClient {
   const { locket_ca_cert_file, locket_client_cert_file, locket_client_key_file } = config;
   return new LocketClient({
     address: config.locket_address,

@@ -55,7 +55,7 @@ async function requireStaged(session: Session, app: App): Promise<void> {
   if (status.package_state === 'PENDING')
     throw new CliError(`${app.name} is not staged: the app was changed meanwhile`);
   const { staging_failed_reason: reason, staging_failed_description: description } = status;
-  throw new CliError(`staging ${app.name} failed: ${description ?? 'no reason is known'} (${reason})`);
+  throw new CliError(`staging ${app.name} failed: ${description ?? 'no reason is known'} (${reason})\n${hint(app)}`);
 }
 
 async function watchInstances(session: Session, app: App): Promise<Record<string, InstanceEntry>> {
@@ -88,13 +88,18 @@ async function refuseFailedStart(session: Session, app: App, instances: Record<s
     const exit = typeof status === 'number' ? `, exit status ${status}` : '';
     session.line();
     showInstances(session, instances);
-    throw new CliError(`instance ${index} of ${app.name} crashed: ${details}${exit}`);
+    throw new CliError(`instance ${index} of ${app.name} crashed: ${details}${exit}\n${hint(app)}`);
   }
   if (!entries.some(([, { state }]) => state === 'DOWN')) return;
   const failure = (await session.client.events(app.guid)).find(
     ({ type, timestamp }) => type === 'app.start-failed' && timestamp >= app.updated_at,
   );
   if (failure) throw new CliError(`${app.name} could not be started: ${String(failure.metadata.description)}`);
+}
+
+/** What a buildpack or an app has said itself is not among what the Cloud Controller knows. */
+function hint({ name }: App): string {
+  return `(isthmus logs ${name} --recent tells more)`;
 }
 
 /** `1 of 3 instances running, 2 starting`. */

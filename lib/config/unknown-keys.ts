@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { Logger } from '../logging/logger.js';
 import { formatKeyPath } from './load.js';
 
 /** A key that no schema knows, with the known key that it looks like. */
@@ -33,6 +34,13 @@ export function unknownKeys(document: unknown, schema: z.ZodType, parentPath: Pr
 /** A line about an unknown key, for people. */
 export function describeUnknownKey({ path, suggestion }: UnknownKey): string {
   return suggestion === undefined ? `${path}: unknown key` : `${path}: unknown key (did you mean ${suggestion}?)`;
+}
+
+/** Keys that are ignored are told of: they may be misspelt. */
+export function warnOfUnknownKeys(unknown: UnknownKey[], logger: Logger): void {
+  for (const { path: key, suggestion } of unknown) {
+    logger.warn('config.key.unknown', { key, ...(suggestion !== undefined && { did_you_mean: suggestion }) });
+  }
 }
 
 /** The schemas that a wrapper, a choice or a transformation stands for. */

@@ -4,7 +4,7 @@ import { MysqlBackend } from './backends/mysql.js';
 import { PlainDriver } from './backends/plain-driver.js';
 import { PostgresBackend } from './backends/postgres.js';
 import { SqliteBackend } from './backends/sqlite.js';
-import type { QueryObserver } from './query-observer.js';
+import type { DatabaseObserver } from './database-observer.js';
 import { retrying } from './retry.js';
 import type { TlsOptions } from './tls.js';
 
@@ -34,8 +34,8 @@ export interface DatabaseOptions extends TlsOptions {
   idleTransactionTimeoutMs?: number;
   /** So long a query of a server waits for rows that others hold; whole seconds for MySQL. @default 15000 */
   lockTimeoutMs?: number;
-  /** Hears of all that is asked of the database. */
-  observer?: QueryObserver | undefined;
+  /** Hears of all that is asked of the database, and of its connections. */
+  observer?: DatabaseObserver | undefined;
 }
 
 export interface TransactionOptions {
@@ -76,7 +76,7 @@ export async function openDatabase<Schema>(options: DatabaseOptions): Promise<Da
 }
 
 function openBackend(options: DatabaseOptions): Promise<Backend> {
-  const { driver, connectionString, caCertFile, verifiesIdentity } = options;
+  const { driver, connectionString, caCertFile, verifiesIdentity, observer } = options;
   const server = {
     connectionString,
     maxConnections: options.maxConnections ?? 10,
@@ -84,10 +84,11 @@ function openBackend(options: DatabaseOptions): Promise<Backend> {
     idleTransactionTimeoutMs: options.idleTransactionTimeoutMs ?? 10_000,
     lockTimeoutMs: options.lockTimeoutMs ?? 15_000,
     tls: { caCertFile, verifiesIdentity },
+    observer,
   };
   switch (driver) {
     case 'sqlite3':
-      return SqliteBackend.open({ path: connectionString });
+      return SqliteBackend.open({ path: connectionString, observer });
     case 'mysql':
       return MysqlBackend.open(server);
     case 'postgres':
@@ -100,11 +101,11 @@ class SqlDatabase<Schema> implements Database<Schema> {
   readonly kysely: Kysely<Schema>;
   readonly #backend: Backend;
   readonly #queryTimeoutMs: number;
-  readonly #observer: QueryObserver | undefined;
+  readonly #observer: DatabaseObserver | undefined;
   readonly #stopping = new AbortController();
   #stopped: Promise<void> | undefined;
 
-  constructor(flavour: Flavour, backend: Backend, queryTimeoutMs: number, observer?: QueryObserver) {
+  constructor(flavour: Flavour, backend: Backend, queryTimeoutMs: number, observer?: DatabaseObserver) {
     this.#observer = observer;
     this.flavour = flavour;
     this.#backend = backend;

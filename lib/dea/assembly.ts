@@ -265,6 +265,7 @@ export async function assemble(options: AssemblyOptions): Promise<AgentParts> {
   const reapers = new Reapers({
     config,
     engine,
+    ledger,
     instances,
     manager,
     stagingTasks,

@@ -1,5 +1,6 @@
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Ledger } from '../cell/ledger.js';
 import type { ContainerEngine } from '../containers/engine.js';
 import { errorData, type Logger } from '../logging/logger.js';
 import type { DeaConfig } from './config.js';
@@ -17,6 +18,7 @@ const containerPeriodMs = 600_000;
 export interface ReaperOptions {
   config: DeaConfig;
   engine: ContainerEngine;
+  ledger: Ledger;
   instances: InstanceRegistry;
   manager: InstanceManager;
   stagingTasks: StagingRegistry;
@@ -104,17 +106,23 @@ export class Reapers {
     }
   }
 
-  /** Oldest crashes first, until the file system that they lie on is below both thresholds. */
+  /** Oldest crashes first, until neither what is used nor what is reserved of the disk is too much. */
   private async relieveDisk(): Promise<void> {
-    const { instances, crashesDirectory, config } = this.options;
-    const thresholds = {
-      blocks: config.crash_block_usage_ratio_threshold,
-      inodes: config.crash_inode_usage_ratio_threshold,
-    };
-    for (const crash of crashesByAge(instances.all())) {
-      if (!isUnderPressure(await fileSystemUsage(crashesDirectory), thresholds)) return;
+    for (const crash of crashesByAge(this.options.instances.all())) {
+      if (!(await this.isShortOfDisk())) return;
       await this.removeCrash(crash, 'disk pressure');
     }
+  }
+
+  /** Crashes keep what they reserved: many of them would leave no room for instances that run. */
+  private async isShortOfDisk(): Promise<boolean> {
+    const { crashesDirectory, config, ledger } = this.options;
+    const blocks = config.crash_block_usage_ratio_threshold;
+    if (ledger.reserved().diskMb > blocks * ledger.capacity.diskMb) return true;
+    return isUnderPressure(await fileSystemUsage(crashesDirectory), {
+      blocks,
+      inodes: config.crash_inode_usage_ratio_threshold,
+    });
   }
 
   private async removeCrash(instance: Instance, reason: 'stale' | 'disk pressure'): Promise<void> {

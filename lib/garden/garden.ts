@@ -6,6 +6,7 @@ import { WardenServer } from '../containers/warden/server/warden-server.js';
 import { errorData, type Logger } from '../logging/logger.js';
 import type { Component } from '../process/program.js';
 import { DebugServer } from './debug-server.js';
+import { PidNote } from './pid-note.js';
 import type { ServerSettings } from './settings.js';
 
 export interface GardenOptions {
@@ -27,18 +28,20 @@ export class Garden implements Component {
   readonly #warden: WardenServer | undefined;
   readonly #health: HealthResponder | undefined;
   readonly #debug: DebugServer | undefined;
+  readonly #pidNote: PidNote | undefined;
   /** What is under way of `start`; it is not stopped in the middle. */
   #starting: Promise<void> | undefined;
   #ending: Promise<void> | undefined;
 
   private constructor({ settings, logger }: GardenOptions) {
-    const { garden, warden, healthPort, debug } = settings;
+    const { garden, warden, healthPort, debug, pidFile } = settings;
     this.#settings = settings;
     this.#logger = logger;
     this.#engine = createOciEngine({ ...settings.engine, logger });
     this.#server = garden && GardenServer.create({ ...garden, engine: this.#engine, logger });
     this.#warden = warden && WardenServer.create({ ...warden, engine: this.#engine, logger });
     this.#health = healthPort === undefined ? undefined : new HealthResponder(healthPort);
+    this.#pidNote = pidFile === undefined ? undefined : new PidNote(pidFile);
     this.#debug = debug && DebugServer.create({ ...debug, figures: () => this.#figures(), logger });
   }
 
@@ -54,6 +57,8 @@ export class Garden implements Component {
     this.#starting = this.#startEngine();
     await this.#starting;
     if (this.#ending) return;
+    // Not before: a second one in the same depot must not take it away from the first.
+    await this.#pidNote?.write();
     await this.#warden?.start();
     await this.#debug?.start();
     this.#server?.open();
@@ -100,6 +105,7 @@ export class Garden implements Component {
     await this.#health?.stop();
     await Promise.all([this.#server?.stop(), endWarden(), this.#debug?.stop()]);
     await this.#engine.stop();
+    await this.#pidNote?.remove();
   }
 
   async #figures(): Promise<Record<string, number>> {

@@ -1,10 +1,11 @@
 import { ConfigError, parseConfig, readConfigFile } from '../config/load.js';
+import { describeUnknownKey, unknownKeys } from '../config/unknown-keys.js';
 import type { GardenServerOptions } from '../containers/garden/server/garden-server.js';
 import type { OciEngineOptions } from '../containers/oci/oci-engine.js';
 import { readWardenConfiguration } from '../containers/warden/configuration.js';
 import type { WardenServerOptions } from '../containers/warden/server/warden-server.js';
 import type { StenoLevel } from '../logging/steno.js';
-import { addressesOf, type GardenConfig, gardenConfigSchema, unusedKeys } from './config.js';
+import { addressesOf, type GardenConfig, gardenConfigSchema, idMapOf, tcpSettingsOf, unusedKeys } from './config.js';
 
 /** What the program runs, in the words of its parts. */
 export interface ServerSettings {
@@ -15,6 +16,8 @@ export interface ServerSettings {
   warden?: Omit<WardenServerOptions, 'engine' | 'logger'>;
   /** TCP port on the loopback that tells a Warden's monitor of health. */
   healthPort?: number;
+  /** File that tells a Warden's monitor the number of the process. */
+  pidFile?: string;
   /** Where figures of the server are told. */
   debug?: { host: string; port: number };
   destroyContainersOnStartup: boolean;
@@ -30,7 +33,13 @@ export interface ServerSettings {
  */
 export function loadSettings(path: string): ServerSettings {
   const document = readConfigFile(path);
-  if (!isWardens(document)) return settingsOfGarden(parseConfig(path, document, gardenConfigSchema));
+  if (!isWardens(document)) {
+    const config = parseConfig(path, document, gardenConfigSchema);
+    // A misspelt `deny_networks` would leave containers with more than they may have.
+    const unknown = unknownKeys(document, gardenConfigSchema).map(describeUnknownKey);
+    if (unknown.length > 0) throw new ConfigError(path, unknown);
+    return settingsOfGarden(config);
+  }
   try {
     return settingsOfWarden(document);
   } catch (error) {
@@ -66,6 +75,7 @@ function settingsOfGarden(config: GardenConfig): ServerSettings {
 }
 
 function engineOf(config: GardenConfig): ServerSettings['engine'] {
+  const idMap = idMapOf(config);
   return {
     depotDirectory: config.depot,
     runtime: config.runtime,
@@ -85,6 +95,11 @@ function engineOf(config: GardenConfig): ServerSettings['engine'] {
     ...(config.external_ip !== undefined && { externalIp: config.external_ip }),
     ...(config.mtu !== undefined && { mtu: config.mtu }),
     allowPrivileged: !config.disable_privileged_containers,
+    ...(idMap && { idMap }),
+    ...(config.cpu_quota_per_share > 0 && { cpuQuotaPerShareUs: config.cpu_quota_per_share }),
+    tcp: tcpSettingsOf(config),
+    noNewPrivileges: config.no_new_privs,
+    keptImageBytes: config.kept_image_bytes,
   };
 }
 
@@ -94,6 +109,7 @@ function wardenOf(config: GardenConfig): ServerSettings['warden'] {
   return {
     socketPath,
     mode: Number.parseInt(config.warden_socket_mode, 8),
+    ...(config.warden_socket_group !== undefined && { group: config.warden_socket_group }),
     graceTimeMs: config.warden_grace_time === 0 ? null : config.warden_grace_time,
     defaultRootfs,
     jobOutputLimit: config.warden_job_output_limit,
@@ -104,11 +120,12 @@ function wardenOf(config: GardenConfig): ServerSettings['warden'] {
 }
 
 function settingsOfWarden(document: object): ServerSettings {
-  const { server, engine, healthPort, logging } = readWardenConfiguration(document);
+  const { server, engine, healthPort, pidFile, logging } = readWardenConfiguration(document);
   return {
     engine: { ...engine, allowPrivileged: false },
     warden: server,
     healthPort,
+    ...(pidFile !== undefined && { pidFile }),
     destroyContainersOnStartup: false,
     logging,
     unusedKeys: [],

@@ -4,7 +4,7 @@ import { type AnalysisSettings, analyze } from './decisions/analysis.js';
 import { Census, type CensusFigures, unknownCensus } from './decisions/census.js';
 import { requireFresh } from './decisions/freshness.js';
 import type { OldVersionStop, VersionChangeHolds } from './decisions/version-change.js';
-import type { AppState, PendingStop } from './records.js';
+import type { AppState, PendingStart, PendingStop } from './records.js';
 import type { AppVersion, HealthStore, NewOrders } from './store/health-store.js';
 
 export interface AnalyzerOptions {
@@ -38,11 +38,13 @@ export class Analyzer {
     const [now, held] = await Promise.all([store.now(), store.heldApps()]);
     const census = new Census();
     const found: NewOrders = { crashCounts: [], starts: [], stops: [] };
+    const deletedStarts: PendingStart[] = [];
     const oldVersions = new OldVersions();
     await store.forEachApp((app) => {
       census.add(app);
-      const { starts, stops, crashCounts } = analyze(app, { settings, now, newMessageId: randomUUID });
+      const { starts, stops, crashCounts, outdated } = analyze(app, { settings, now, newMessageId: randomUUID });
       found.starts.push(...starts);
+      if (this.options.isHoldingStops?.() !== true) deletedStarts.push(...outdated);
       const free = stops.filter((stop) => !this.#isHeld(stop, app, held));
       if (versionChangeHolds) found.stops.push(...oldVersions.keepBack(app, free));
       else found.stops.push(...free);
@@ -53,6 +55,9 @@ export class Analyzer {
       found.stops.push(...versionChangeHolds.release(oldVersions.stops, wanted, now));
     }
     await store.saveOrders(found);
+    if (deletedStarts.length > 0) {
+      await store.commitSendResult({ sentStarts: [], sentStops: [], deletedStarts, deletedStops: [] });
+    }
     this.options.metrics.set('AnalysisTimeInMilliseconds', performance.now() - begun);
     return census.figures;
   }

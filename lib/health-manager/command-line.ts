@@ -34,6 +34,8 @@ const modulesOfCommands: Record<string, readonly ModuleName[]> = {
 };
 
 const knownFlags = ['--poll', '--raw'];
+/** Upstream's, for Go's debug server: scripts that give it go on working, and there is none. */
+const ignoredFlag = '--debugAddr';
 
 /**
  * Understands `hm9000 CONFIG [--only a,b]` and upstream's `hm9000 COMMAND --config=FILE [--poll]`.
@@ -57,6 +59,10 @@ function parseCommand(command: string, args: string[]): Command {
 }
 
 function parseProgram(args: string[]): Command {
+  const [first = ''] = args;
+  const isForCommand = args.some((arg) => arg === '--config' || arg.startsWith('--config='));
+  if (isForCommand)
+    throw new UsageError(first.startsWith('-') ? `Incorrect Usage: ${first}` : `No help topic for '${first}'`);
   const only = args.findIndex((arg) => arg === '--only' || arg.startsWith('--only='));
   if (only === -1) return { kind: 'run', modules: moduleNames, args };
   const isSeparate = args[only] === '--only';
@@ -73,7 +79,10 @@ function readFlags(args: string[]): { configPath: string; flags: ReadonlySet<str
     if (arg.startsWith('--config=')) configPath = arg.slice('--config='.length);
     else if (arg === '--config') configPath = args[position + 1];
     else if (knownFlags.includes(arg)) flags.add(arg);
-    else if (args[position - 1] !== '--config') throw new UsageError(`Incorrect Usage: ${arg}`);
+    else if (arg === ignoredFlag || arg.startsWith(`${ignoredFlag}=`)) continue;
+    else if (!['--config', ignoredFlag].includes(args[position - 1] ?? '')) {
+      throw new UsageError(`Incorrect Usage: ${arg}`);
+    }
   }
   if (!configPath) throw new UsageError('Config path required', true);
   return { configPath, flags };

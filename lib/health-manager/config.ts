@@ -83,7 +83,9 @@ export const healthManagerConfigSchema = z
     metrics_server_user: z.string().default(''),
     metrics_server_password: z.string().default(''),
     dropsonde_port: port.default(0),
-    log_level: z.enum(['INFO', 'DEBUG', ''], { error: 'Invalid log level in config' }).default('INFO'),
+    log_level: z
+      .enum(['INFO', 'DEBUG', ''], { error: 'Invalid log level in config: must be INFO or DEBUG' })
+      .default('INFO'),
     log_file: z.string().optional(),
     local_ip: z.string().optional(),
     fresh_on_advertise: z.boolean().default(false),

@@ -1,10 +1,17 @@
-import { ConfigError } from '../config/load.js';
+import { createSecureContext } from 'node:tls';
+import { ConfigError, readConfigFile } from '../config/load.js';
+import { describeUnknownKey, type UnknownKey, unknownKeys, warnOfUnknownKeys } from '../config/unknown-keys.js';
 import { localAddress } from '../http/local-address.js';
 import { type Logger, silentLogger } from '../logging/logger.js';
 import { createStenoLogger } from '../logging/steno.js';
 import { failedLoading, runProgram } from '../process/program.js';
 import { type Command, parseCommandLine, UsageError } from './command-line.js';
-import { type HealthManagerConfig, loadHealthManagerConfig } from './config.js';
+import {
+  type HealthManagerConfig,
+  healthManagerConfigSchema,
+  heartbeatTls,
+  loadHealthManagerConfig,
+} from './config.js';
 import { dump } from './dump.js';
 import { HealthManager, type ModuleName, moduleNames } from './health-manager.js';
 import { type OneShotName, runOnce } from './one-shot.js';
@@ -25,6 +32,7 @@ As upstream: hm9000 <command> --config=<path>, where command is one of
   fetch_desired, analyze, shred                     run once; with --poll again and again; analyze fetches and sends, too
   send                                              sends once what is due
   dump                                              prints what the store knows; with --raw as it stands there
+With --check it also reads the certificates, and names the keys that it does not know.
 Every key of the configuration is explained in config/hm9000.yml.`;
 
 void main();
@@ -53,12 +61,17 @@ async function run(command: Command): Promise<void> {
 async function printDump(path: string, print: (store: HealthStore) => Promise<string>): Promise<void> {
   const config = loadOrReport(path);
   if (!config) return;
-  const { store } = openStore(config, silentLogger);
-  await store.start();
   try {
-    process.stdout.write(await print(store));
-  } finally {
-    await store.stop();
+    const { store } = openStore(config, silentLogger);
+    try {
+      await store.start();
+      process.stdout.write(await print(store));
+    } finally {
+      await store.stop();
+    }
+  } catch (error) {
+    process.stderr.write(`dump failed: ${(error as Error).message}\n`);
+    process.exitCode = 1;
   }
 }
 
@@ -95,17 +108,29 @@ function loadShared(path: string): HealthManagerConfig {
   throw new ConfigError(path, ['store_type: must be redis for modules that run in processes of their own']);
 }
 
+interface LoadedConfig {
+  config: HealthManagerConfig;
+  /** Ignored, as upstream does; but said, because they may be misspelt. */
+  unknown: UnknownKey[];
+}
+
 function runModules(args: string[], modules: readonly ModuleName[]): Promise<void> {
-  return runProgram<HealthManagerConfig, HealthManager>(
+  return runProgram<LoadedConfig, HealthManager>(
     {
       name: 'hm9000',
       summary: 'Keeps the wanted number of app instances running, as HM9000 did.',
       details,
-      load(path) {
-        return modules.length < moduleNames.length ? loadShared(path) : loadHealthManagerConfig(path);
+      load: (path) => ({
+        config: modules.length < moduleNames.length ? loadShared(path) : loadHealthManagerConfig(path),
+        unknown: unknownKeys(readConfigFile(path), healthManagerConfigSchema),
+      }),
+      async probe({ config, unknown }) {
+        if (config.ssl) createSecureContext(heartbeatTls(config.ssl));
+        return { text: unknown.map((key) => `${describeUnknownKey(key)}\n`).join(''), isFit: true };
       },
-      async create(config) {
+      async create({ config, unknown }) {
         const logger = createLogger(config);
+        warnOfUnknownKeys(unknown, logger);
         return HealthManager.create({
           config,
           ...openStore(config, logger),

@@ -60,11 +60,13 @@ export class Work {
       logger,
     });
     this.#chosen = chooseTransport({ config, bus, store, logger });
+    const times = timesOf(config);
     this.sender = new Sender({
       store,
       transport: this.#chosen.transport,
       startsPerPass: config.sender_message_limit,
       startBudget: new StartBudget({ perSecond: config.max_starts_per_second, burst: config.sender_message_limit }),
+      longestDelay: 2 * times.analysis.maximumDelay,
       isHoldingStops,
       ...(mayOrder && { mayOrder }),
       metrics: metrics.of('analyzer'),
@@ -73,7 +75,7 @@ export class Work {
     const holdSeconds = config.version_change_hold_seconds;
     this.analyzer = new Analyzer({
       store,
-      settings: timesOf(config).analysis,
+      settings: times.analysis,
       isHoldingStops,
       ...(holdSeconds > 0 && { versionChangeHolds: new VersionChangeHolds(holdSeconds) }),
       metrics: metrics.of('analyzer'),

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { allowedClients } from '../config/allowed-clients.js';
 import { durationSeconds } from '../config/duration.js';
 import { loadConfig } from '../config/load.js';
 import { flavours } from '../database/database.js';
@@ -42,6 +43,7 @@ export const locketConfigSchema = z
     ca_file: z.string().min(1),
     cert_file: z.string().min(1),
     key_file: z.string().min(1),
+    allowed_clients: allowedClients.optional(),
     database_driver: z.enum(flavours, { error: `must be ${flavours.join(', ')}` }).optional(),
     database_connection_string: z.string().min(1).optional(),
     max_open_database_connections: z.int().positive().default(200),

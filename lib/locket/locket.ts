@@ -1,11 +1,12 @@
 import { type Identity, readIdentity } from '../http/internal-tls.js';
+import type { HttpListener } from '../http/listener.js';
 import { LocketServer } from '../locks/server/locket-server.js';
 import { errorData, type Logger } from '../logging/logger.js';
 import type { LocketConfig } from './config.js';
 import { Figures } from './metrics/figures.js';
 import { Reporter } from './metrics/reporter.js';
 import { openStore } from './open-store.js';
-import { StatusServer } from './status-server.js';
+import { locketStatusListener } from './status-listener.js';
 
 export interface LocketOptions {
   config: LocketConfig;
@@ -21,7 +22,7 @@ export class Locket {
   /** What was started, last first. */
   readonly #running: (() => Promise<void>)[] = [];
   #server: LocketServer | undefined;
-  #status: StatusServer | undefined;
+  #status: HttpListener | undefined;
   #stopping: Promise<void> | undefined;
 
   private constructor(private readonly options: LocketOptions) {
@@ -39,14 +40,14 @@ export class Locket {
   async start(): Promise<void> {
     const { config, onFailure, logger } = this.options;
     const figures = this.#figures;
-    const { store, close } = await openStore({ config, queries: figures.queries, onFailure, logger });
+    const { store, close } = await openStore({ config, observer: figures.database, onFailure, logger });
     this.#running.unshift(close);
     const { debug_address: debug, listen_address: listen, report_interval: intervalMs } = config;
     const reporter = new Reporter({ store, figures, intervalMs, dropsondePort: config.dropsonde_port, logger });
     this.#running.unshift(() => reporter.stop());
     reporter.start();
     if (debug) {
-      const status = new StatusServer({ ...debug, store, figures });
+      const status = locketStatusListener({ ...debug, store, figures });
       this.#running.unshift(() => status.stop());
       await status.start();
       this.#status = status;
@@ -57,6 +58,7 @@ export class Locket {
       ...listen,
       store,
       identity,
+      allowedClients: config.allowed_clients,
       operationTimeoutMs,
       observer: figures.calls,
       logger,
@@ -97,6 +99,6 @@ export class Locket {
 }
 
 /** @throws naming the file that cannot be read */
-export function readLocketIdentity({ ca_file, cert_file, key_file }: LocketConfig): Identity {
+function readLocketIdentity({ ca_file, cert_file, key_file }: LocketConfig): Identity {
   return readIdentity({ caFile: ca_file, certFile: cert_file, keyFile: key_file });
 }

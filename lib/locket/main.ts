@@ -1,15 +1,11 @@
-import { createSecureContext } from 'node:tls';
 import { readConfigFile } from '../config/load.js';
-import { type UnknownKey, unknownKeys } from '../config/unknown-keys.js';
-import { tlsAmongComponents } from '../http/internal-tls.js';
+import { type UnknownKey, unknownKeys, warnOfUnknownKeys } from '../config/unknown-keys.js';
 import { reloadOnHangUp } from '../logging/hang-up.js';
-import { silentLogger } from '../logging/logger.js';
 import { createStenoLogger } from '../logging/steno.js';
 import { runProgram } from '../process/program.js';
 import { type LocketConfig, loadLocketConfig, locketConfigSchema } from './config.js';
-import { Locket, readLocketIdentity } from './locket.js';
-import { Figures } from './metrics/figures.js';
-import { openStore } from './open-store.js';
+import { checkConfigFile } from './config-check.js';
+import { Locket } from './locket.js';
 
 interface LoadedConfig {
   path: string;
@@ -23,7 +19,7 @@ void runProgram<LoadedConfig, Locket>({
   summary: 'Keeps locks and presences for the components of Diego, over gRPC with mutual TLS.',
   details: `Signals: TERM, INT and QUIT stop it; what is held stays held. HUP opens the log file anew and takes over the level
 that the configuration has now.
-With --check it also reads its certificates, and opens its store.
+With --check it also looks at its certificates and ports, and opens its store.
 Several may run on one database or Redis; with data_directory there is one.
 Every key of the configuration is explained in config/locket.yml. Upstream's JSON files load as they are.`,
   load: (path) => ({
@@ -31,20 +27,12 @@ Every key of the configuration is explained in config/locket.yml. Upstream's JSO
     config: loadLocketConfig(path),
     unknown: unknownKeys(readConfigFile(path), locketConfigSchema),
   }),
-  probe: async ({ config }) => {
-    createSecureContext({ ...tlsAmongComponents, ...readLocketIdentity(config) });
-    const { queries } = new Figures(true);
-    const { close } = await openStore({ config, queries, onFailure() {}, logger: silentLogger });
-    await close();
-    return { text: 'certificates and store: ok\n', isFit: true };
-  },
+  check: checkConfigFile,
   create({ path, config, unknown }) {
     const { log_level: level, log_file: file } = config;
     const logger = createStenoLogger({ source: 'locket', level, ...(file !== undefined && { file }) });
     reloadOnHangUp(logger, () => loadLocketConfig(path).log_level);
-    for (const { path: key, suggestion } of unknown) {
-      logger.warn('config.key.unknown', { key, ...(suggestion !== undefined && { did_you_mean: suggestion }) });
-    }
+    warnOfUnknownKeys(unknown, logger);
     if (config.loggregator) logger.warn('config.key.unused', { key: 'loggregator', instead: 'dropsonde_port' });
     const onFailure = (error: Error) => {
       logger.fatal('locket.failed', { error: error.message });

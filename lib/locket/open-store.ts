@@ -1,6 +1,6 @@
 import { openDatabase } from '../database/database.js';
+import type { DatabaseObserver } from '../database/database-observer.js';
 import { HealthCheck, writeHealthRow } from '../database/health-check.js';
-import type { QueryObserver } from '../database/query-observer.js';
 import { EmbeddedLockStore } from '../locks/embedded/embedded-store.js';
 import type { LockStore } from '../locks/lock-store.js';
 import { RedisLockStore, type RedisLockStoreOptions } from '../locks/redis/redis-store.js';
@@ -11,7 +11,8 @@ import type { LocketConfig } from './config.js';
 
 export interface OpenStoreOptions {
   config: LocketConfig;
-  queries: QueryObserver;
+  /** Hears of the database, where there is one. */
+  observer?: DatabaseObserver | undefined;
   /** The database is not healthy: the process is to end. */
   onFailure(error: Error): void;
   logger: Logger;
@@ -35,7 +36,7 @@ export async function openStore(options: OpenStoreOptions): Promise<OpenStore> {
   return started({ store, close: () => store.stop() }, () => store.start());
 }
 
-async function openSqlStore({ config, queries, onFailure, logger }: OpenStoreOptions): Promise<OpenStore> {
+async function openSqlStore({ config, observer, onFailure, logger }: OpenStoreOptions): Promise<OpenStore> {
   const { database_driver: driver, database_connection_string: connectionString } = config;
   const database = await openDatabase<LockTables>({
     driver: driver!,
@@ -45,7 +46,7 @@ async function openSqlStore({ config, queries, onFailure, logger }: OpenStoreOpt
     queryTimeoutMs: config.db_operation_timeout,
     caCertFile: config.sql_ca_cert_file,
     verifiesIdentity: config.sql_enable_identity_verification,
-    observer: queries,
+    observer,
   });
   const store = new SqlLockStore({ database, logger });
   const checkRow = () => writeHealthRow(database, 'locket_health_check', BigInt(Date.now()) * 1_000_000n);

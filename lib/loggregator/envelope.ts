@@ -11,7 +11,11 @@ export interface LogMessage {
   /** `App`, `STG`, `DEA`. */
   sourceType: string;
   sourceInstance: string;
+  tags?: Tags | undefined;
 }
+
+/** What a figure is of, such as one cell of many. */
+export type Tags = Readonly<Record<string, string>>;
 
 /** A value at this moment. */
 export interface ValueMetric {
@@ -19,6 +23,7 @@ export interface ValueMetric {
   name: string;
   value: number;
   unit: string;
+  tags?: Tags | undefined;
 }
 
 /** How much was added to a counter, a whole number. */
@@ -26,6 +31,7 @@ export interface CounterEvent {
   kind: 'CounterEvent';
   name: string;
   delta: number;
+  tags?: Tags | undefined;
 }
 
 /** What an instance uses. */
@@ -51,6 +57,8 @@ function envelopeType(): protobuf.Type {
 
 const eventTypes = { LogMessage: 5, ValueMetric: 6, CounterEvent: 7, ContainerMetric: 9 } as const;
 const messageTypes = { OUT: 1, ERR: 2 } as const;
+/** docs/protocol/edge.md §5.1 */
+const tagLimits = { count: 10, characters: 256 };
 
 /**
  * The bytes of one Envelope (docs/protocol/edge.md §5.1).
@@ -59,7 +67,8 @@ const messageTypes = { OUT: 1, ERR: 2 } as const;
  */
 export function encodeEnvelope(origin: string, timestampNs: bigint, event: DropsondeEvent): Buffer {
   const timestamp = halves(timestampNs);
-  const fields = { origin, eventType: eventTypes[event.kind], timestamp, ...payload(event, timestamp) };
+  const tags = 'tags' in event ? tagsToTell(event.tags) : {};
+  const fields = { origin, eventType: eventTypes[event.kind], timestamp, ...payload(event, timestamp), tags };
   return Buffer.from(envelopeType().encode(fields).finish());
 }
 
@@ -104,7 +113,7 @@ interface WireEnvelope {
     sourceType?: string;
     sourceInstance?: string;
   };
-  valueMetric?: Omit<ValueMetric, 'kind'>;
+  valueMetric?: Omit<ValueMetric, 'kind' | 'tags'>;
   counterEvent?: { name: string; delta: string };
   containerMetric?: Omit<ContainerMetric, 'kind' | 'memoryBytes' | 'diskBytes'> & {
     memoryBytes: string;
@@ -158,6 +167,12 @@ function payload(event: DropsondeEvent, timestamp: Halves): Record<string, unkno
     case 'ContainerMetric':
       return { containerMetric: event };
   }
+}
+
+/** What readers take: of too many the first, of too long ones the beginning. */
+function tagsToTell(tags: Tags = {}): Record<string, string> {
+  const entries = Object.entries(tags).slice(0, tagLimits.count);
+  return Object.fromEntries(entries.map((entry) => entry.map((text) => text.slice(0, tagLimits.characters))));
 }
 
 /** A 64-bit number as the library's writer takes it: nanoseconds since 1970 do not fit a double. */

@@ -12,6 +12,7 @@ message Envelope {
   optional ValueMetric valueMetric = 9;
   optional CounterEvent counterEvent = 10;
   optional ContainerMetric containerMetric = 12;
+  map<string, string> tags = 17;
 }
 
 message LogMessage {

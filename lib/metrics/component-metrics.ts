@@ -27,11 +27,11 @@ export class ComponentMetrics<Origin extends string> {
     return {
       set(name, value, tags) {
         kept.set(name, value, tags);
-        loggregator.emit({ kind: 'ValueMetric', name, value, unit });
+        loggregator.emit({ kind: 'ValueMetric', name, value, unit, tags });
       },
       add(name, delta, tags) {
         kept.add(name, delta, tags);
-        if (delta !== 0) loggregator.emit({ kind: 'CounterEvent', name, delta });
+        if (delta !== 0) loggregator.emit({ kind: 'CounterEvent', name, delta, tags });
       },
     };
   }

@@ -24,6 +24,9 @@ const egressRule = z.object({
 
 const environmentVariables = z.record(z.string(), z.unknown()).default({});
 
+/** Where a CC-bridge is found: all of them, or there is none. */
+export const bridgeKeys = ['diego_nsync_url', 'diego_stager_url', 'diego_tps_url'] as const;
+
 /** Keys of `mini-cc.yml`; those of a real Cloud Controller have its names (docs/protocol/legacy-cc.md §12). */
 export const miniCcConfigSchema = z
   .object({
@@ -142,6 +145,16 @@ export const miniCcConfigSchema = z
         path: ['migration_check_interval_in_seconds'],
         message: 'must be at most half of migration_hold_seconds: a hold would end before it is renewed',
       });
+    }
+    const missing = bridgeKeys.filter((key) => config[key] === undefined);
+    if (config.default_to_diego_backend || missing.length < bridgeKeys.length) {
+      for (const key of missing) {
+        context.addIssue({
+          code: 'custom',
+          path: [key],
+          message: 'is needed as well: apps of Diego are staged, run and watched',
+        });
+      }
     }
     if (config.default_app_disk_in_mb > config.maximum_app_disk_in_mb) {
       context.addIssue({

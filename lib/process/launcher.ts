@@ -50,7 +50,8 @@ const source = `
       if (isDone) return;
       isDone = true;
       clearTimeout(timer);
-      process.send({ id, exitCode: null, hasTimedOut: false, stderr, answer, ...result });
+      // A parent that is gone just now is told nothing any more; the end of the channel follows.
+      process.send({ id, exitCode: null, hasTimedOut: false, stderr, answer, ...result }, () => {});
     };
     const stdio = [input === undefined ? 'ignore' : 'pipe', 'ignore', capturesStderr ? 'pipe' : 'ignore'];
     const options = { cwd, env, detached: true };

@@ -13,6 +13,8 @@ export interface NatsServerOptions {
   onUnexpectedExit(description: string): void;
 }
 
+/** `setpriv` could not run the program. */
+const notFoundStatus = 127;
 const startLimitMs = 10_000;
 const stopLimitMs = 5_000;
 
@@ -30,7 +32,8 @@ export class NatsServer implements Component {
   /** Resolves when the server greets. @throws HostRequirementError when it cannot be started */
   async start(): Promise<void> {
     const { host, port, onUnexpectedExit } = this.options;
-    const child = spawn('nats-server', ['-a', host, '-p', String(port)], {
+    // A killed standalone must not leave it behind with its port: it goes with its parent.
+    const child = spawn('setpriv', ['--pdeathsig', 'TERM', 'nats-server', '-a', host, '-p', String(port)], {
       stdio: ['ignore', 'ignore', 'pipe'],
       // Its own process group: Ctrl-C in a terminal must not end it before the cell has said goodbye.
       detached: true,
@@ -41,10 +44,15 @@ export class NatsServer implements Component {
       lastWords = (lastWords + chunk.toString()).slice(-1000);
     });
     const failure = new Promise<string>((resolve) => {
-      child.once('error', (error: NodeJS.ErrnoException) => {
-        resolve(error.code === 'ENOENT' ? 'it is not installed; run: apt-get install nats-server' : error.message);
+      child.once('error', (error) => resolve(error.message));
+      child.once('exit', (code) => {
+        const isMissing = code === notFoundStatus;
+        resolve(
+          isMissing
+            ? 'it is not installed; run: apt-get install nats-server'
+            : `it ended with status ${code}: ${lastWords.trim()}`,
+        );
       });
-      child.once('exit', (code) => resolve(`it ended with status ${code}: ${lastWords.trim()}`));
     });
     const reason = await Promise.race([failure, this.untilGreeting()]);
     if (reason !== undefined) throw new HostRequirementError(`nats-server cannot be started: ${reason}`);

@@ -76,7 +76,9 @@ describe('isthmus', () => {
     const { status, out, error } = await push();
     expect(status).to.equal(1);
     expect(out).to.contain('-----> trying');
-    expect(error).to.equal('isthmus: staging hello failed: no buildpack fits (NoAppDetectedError)\n');
+    expect(error).to.equal(
+      'isthmus: staging hello failed: no buildpack fits (NoAppDetectedError)\n(isthmus logs hello --recent tells more)\n',
+    );
   });
 
   it('fails with the error of the first reply', async () => {
@@ -96,7 +98,9 @@ describe('isthmus', () => {
     });
     expect(status).to.equal(1);
     expect(out).to.match(/#0 +crashed .*app instance exited \(exit status 3\)/);
-    expect(error).to.equal('isthmus: instance 0 of hello crashed: app instance exited, exit status 3\n');
+    expect(error).to.equal(
+      'isthmus: instance 0 of hello crashed: app instance exited, exit status 3\n(isthmus logs hello --recent tells more)\n',
+    );
   });
 
   it('fails when there is no room for all instances', async () => {

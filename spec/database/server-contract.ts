@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { CompiledQuery } from 'kysely';
 import { type Database, type DatabaseOptions, openDatabase } from '../../lib/database/database.js';
+import { DatabaseFigures } from '../../lib/database/database-figures.js';
 import { CommitUnknown, DatabaseUnreachable } from '../../lib/database/errors.js';
 import { CommitCutter } from '../support/commit-cutter.js';
 import type { DatabaseServer } from '../support/database-server.js';
@@ -71,6 +72,20 @@ export function itIsAServer(
     expect(await failure(database.transact([insert(database, 'b')]))).to.be.instanceOf(CommitUnknown);
     expect(await count(database)).to.equal(1);
     expect(cutter.commits).to.equal(2);
+  });
+
+  it('tells of its connections, and of those who wait for one', async () => {
+    const figures = new DatabaseFigures();
+    const database = await opened({ maxConnections: 2, observer: figures });
+    await Promise.all(['a', 'b', 'c', 'd'].map((name) => database.transact([insert(database, name)])));
+    expect(figures.openConnections).to.equal(2);
+    expect(figures.waitCount).to.equal(2);
+    expect(figures.waitedMs).to.be.greaterThan(0);
+    await database.transact([insert(database, 'e')]);
+    expect(figures.waitCount).to.equal(2);
+    expect([figures.queries.started, figures.queries.succeeded]).to.deep.equal([5, 5]);
+    await database.stop();
+    expect(figures.openConnections).to.equal(0);
   });
 
   it('goes on with a new connection when the server was away for a moment', async () => {

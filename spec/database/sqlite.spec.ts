@@ -24,15 +24,16 @@ describe('Database on SQLite', () => {
 
   itIsADatabase(async () => optionsFor('contract.db'));
 
-  it('does not open what is no database, and names the file', async () => {
+  it('does not open what is no database, and names the file and the reason', async () => {
     await writeFile(join(directory, 'text'), 'not a database, but a text of some length'.repeat(100));
-    for (const name of ['text', 'missing/file.db']) {
+    const reasons = { text: 'file is not a database', 'missing/file.db': 'Cannot open database' };
+    for (const [name, reason] of Object.entries(reasons)) {
       const error = await openDatabase(optionsFor(name)).then(
         () => undefined,
         (error) => error,
       );
       expect(error).to.be.instanceOf(DatabaseUnreachable);
-      expect(error.message).to.contain(join(directory, name));
+      expect(error.message).to.contain(`${join(directory, name)}: ${reason}`);
     }
   });
 

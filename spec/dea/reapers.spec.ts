@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
+import type { Ledger } from '../../lib/cell/ledger.js';
 import type { DeaConfig } from '../../lib/dea/config.js';
 import { deaOwner, ownerProperty } from '../../lib/dea/containers.js';
 import { isUnderPressure } from '../../lib/dea/disk-pressure.js';
@@ -28,6 +29,7 @@ describe('the reaper of containers', function () {
     reapers = new Reapers({
       config: {} as DeaConfig,
       engine: subject.engine,
+      ledger: {} as Ledger,
       instances,
       manager: {} as InstanceManager,
       stagingTasks: new StagingRegistry(),

@@ -1,6 +1,8 @@
 import { once } from 'node:events';
-import { existsSync, statSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { expect } from 'chai';
 import { eventually } from '../support/eventually.js';
@@ -11,10 +13,21 @@ describe('bin/garden in the place of a Warden, with its configuration', function
   this.timeout(120_000);
   let warden: GardenProcess;
   let peer: WardenPeer;
+  let directory: string;
+  let pidFile: string;
 
   before(async () => {
+    directory = mkdtempSync(join(tmpdir(), 'warden-pid-'));
+    pidFile = join(directory, 'warden.pid');
+    // What a killed one has left is nobody's.
+    writeFileSync(pidFile, '1\n');
     warden = await startGardenAsWarden({
-      server: { unix_domain_permissions: '0777', container_rlimits: { nofile: 1234 }, job_output_limit: 100_000 },
+      server: {
+        pidfile: pidFile,
+        unix_domain_permissions: '0777',
+        container_rlimits: { nofile: 1234 },
+        job_output_limit: 100_000,
+      },
       network: { mtu: 1400 },
     });
     peer = await WardenPeer.open(warden.wardenSocket);
@@ -23,6 +36,7 @@ describe('bin/garden in the place of a Warden, with its configuration', function
   after(async () => {
     await peer.close();
     await warden.stop();
+    rmSync(directory, { recursive: true });
   });
 
   const run = async (handle: string, script: string) => {
@@ -51,6 +65,16 @@ describe('bin/garden in the place of a Warden, with its configuration', function
     expect((await run(handle, 'exec 3<>/dev/tcp/192.0.2.1/80')).exitStatus).not.to.equal(0);
     const { containerPath } = await peer.request('Info', { handle });
     expect(containerPath?.startsWith(warden.depot)).to.equal(true);
+  });
+
+  it('tells a monitor which process it is, as long as it is', async () => {
+    expect(readFileSync(pidFile, 'utf8')).to.equal(`${warden.pid}\n`);
+    await peer.close();
+    expect(await warden.terminate()).to.equal(0);
+    expect(existsSync(pidFile)).to.equal(false);
+    await warden.start();
+    expect(readFileSync(pidFile, 'utf8')).to.equal(`${warden.pid}\n`);
+    peer = await WardenPeer.open(warden.wardenSocket);
   });
 
   it('speaks no Garden beside it', () => {

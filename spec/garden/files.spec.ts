@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { chmodSync, copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { chmodSync, copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
@@ -108,6 +108,32 @@ describe('files streamed through bin/garden', function () {
     execFileSync('tar', ['--xattrs', '--xattrs-include=*', '-C', back, '-xf', '-'], { input: bytes });
     expect(execFileSync('getcap', [join(back, 'capable')], { encoding: 'utf8' })).to.match(/cap_net_raw[=+]ep/);
     expect(readdirSync(back)).to.deep.equal(['capable']);
+  });
+
+  it('are refused, or lose what lends rights, when their archive is a hostile one', async () => {
+    const place = { destination: '/tmp/in' };
+    const device = { type: 'character-device', devmajor: 1, devminor: 3 } as const;
+    expect(await refusal(place, await tarOf([{ name: 'null', ...device }]))).to.match(
+      /node null: Operation not permitted/,
+    );
+    const loop = Array.from({ length: 10 }, (_, index) => ({
+      name: `l${index}`,
+      type: 'symlink' as const,
+      linkname: `l${(index + 1) % 10}`,
+    }));
+    await client.streamIn('c', place, await tarOf(loop));
+    expect(await refusal(place, await tarOf([{ name: 'l0/file', content: 'x' }]))).to.include('symbolic links');
+    expect(await refusal({ destination: '/tmp/in/l3' }, await tarOf([{ name: 'f' }]))).to.include('symbolic links');
+    const hardLink = { name: 'shadow', type: 'link' as const, linkname: '/../../etc/shadow' };
+    const { nlink } = statSync('/etc/shadow');
+    await client.streamIn('c', place, await tarOf([hardLink]));
+    expect(statSync('/etc/shadow').nlink).to.equal(nlink);
+    await client.read('c', '! [ -e /tmp/in/shadow ] || [ /tmp/in/shadow -ef /etc/shadow ]; rm -f /tmp/in/shadow');
+    const bits = { mode: 0o6755, uid: 0, gid: 0 };
+    await client.streamIn('c', place, await tarOf([{ name: 'root', content: 'x', ...bits }]));
+    expect(await client.read('c', 'cd /tmp/in; stat -c "%a %h" root; find . ! -type l | sort')).to.equal(
+      '755 1\n.\n./root\n',
+    );
   });
 
   it('never leave the container through a link in it', async () => {

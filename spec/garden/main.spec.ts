@@ -1,15 +1,21 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { chmod, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { expect } from 'chai';
 import { dump as toYaml } from 'js-yaml';
 import { ConfigError, loadConfig } from '../../lib/config/load.js';
-import { addressesOf, gardenConfigSchema, unusedKeys } from '../../lib/garden/config.js';
+import { engineTag } from '../../lib/containers/oci/tag.js';
+import { addressesOf, gardenConfigSchema, idMapOf, unusedKeys } from '../../lib/garden/config.js';
 import { loadSettings } from '../../lib/garden/settings.js';
+import { runCommand } from '../../lib/process/command.js';
 import { callGarden, freePort, startGarden } from '../support/garden.js';
+import { GardenClient } from '../support/garden-client.js';
+import { thingsOfEngine } from '../support/leaks.js';
+import { rejectionOf } from '../support/rejection.js';
 import { builtProgram } from '../support/typescript.js';
 
 describe('bin/garden', function () {
@@ -61,14 +67,22 @@ describe('bin/garden', function () {
     expect(plain.default_grace_time).to.equal(5_000);
     expect(addressesOf(plain)).to.deep.equal([{ kind: 'unix', path: '/tmp/garden.sock', mode: 0o660 }]);
     expect(unusedKeys(plain)).to.deep.equal([]);
+    expect(idMapOf(plain)).to.equal(undefined);
+    const mapped = loadGardenConfig(await configFile({ uid_map_start: 100_000, gid_map_length: 5 }));
+    expect(idMapOf(mapped)).to.deep.equal({
+      users: { start: 100_000, length: 4_294_867_294 },
+      groups: { start: 1, length: 5 },
+    });
   });
 
   it('names the key of every fault', async () => {
     const faults: Record<string, unknown> = {
       bind_socket: 'relative',
       bind_socket_mode: 777,
+      bind_socket_group: 'no such group',
+      warden_socket_group: -1,
       read_header_timeout: 'soon',
-      depot: 'relative',
+      depot: '/proc/depot',
       runtime: 'docker',
       spares: -1,
       default_grace_time: '5 minutes',
@@ -83,7 +97,14 @@ describe('bin/garden', function () {
       port_pool_size: 65_535,
       max_containers: -1,
       tag: 'ab',
-      uid_map_start: -1,
+      cpu_quota_per_share: -1,
+      tcp_keepalive_time: 40_000,
+      tcp_retries2: 256,
+      no_new_privs: 'no',
+      additional_host_entries: ['10.0.0.1'],
+      uid_map_start: 0,
+      uid_map_length: -1,
+      gid_map_length: 4_294_967_294,
       'logging.level': 'loud',
     };
     for (const [key, value] of Object.entries(faults)) {
@@ -94,10 +115,47 @@ describe('bin/garden', function () {
       const path = await configFile(config);
       expect(() => loadGardenConfig(path), key).to.throw(new RegExp(`: ${key}(\\[0\\])?: `));
     }
+    for (const [key, meant] of [
+      ['deny_network', 'deny_networks'],
+      ['dns_server', 'dns_servers'],
+      ['logging.lvel', 'level'],
+    ] as const) {
+      const [outer, inner] = key.split('.');
+      const path = await configFile({ [outer!]: inner === undefined ? [] : { [inner]: 'info' } });
+      expect(() => loadSettings(path)).to.throw(ConfigError, `: ${key}: unknown key (did you mean ${meant}?)`);
+    }
     const halves = await configFile({ bind_ip: '127.0.0.1' });
     expect(() => loadGardenConfig(halves)).to.throw('bind_port: missing key');
     const empty = await configFile('- a list');
     expect(() => loadGardenConfig(empty)).to.throw('expected a mapping');
+  });
+
+  it('has every key in the file that explains them, and those alone', async () => {
+    const text = await readFile('config/garden.yml', 'utf8');
+    const named = [...text.matchAll(/^#? ?([a-z][a-z0-9_]+):/gm)].map(([, key]) => key);
+    expect(named.sort()).to.deep.equal(Object.keys(gardenConfigSchema.shape).sort());
+  });
+
+  it('gives containers the processor time, TCP settings and privileges of the file', async () => {
+    const garden = await startGarden({
+      cpu_quota_per_share: 50,
+      tcp_keepalive_interval: 33,
+      tcp_retries2: 7,
+      no_new_privs: true,
+    });
+    try {
+      const client = new GardenClient(garden.socket);
+      await client.create({ handle: 'c', limits: { cpu_limits: { weight: 100 } } });
+      const files = ['tcp_keepalive_intvl', 'tcp_retries2', 'tcp_retries1'].map((name) => `/proc/sys/net/ipv4/${name}`);
+      const retries = await readFile('/proc/sys/net/ipv4/tcp_retries1', 'utf8');
+      expect(await client.read('c', `cat ${files.join(' ')}`)).to.equal(`33\n7\n${retries}`);
+      expect(await client.read('c', 'grep NoNewPrivs /proc/self/status')).to.equal('NoNewPrivs:\t1\n');
+      const group = `isthmus-${engineTag(garden.depot)}/c`;
+      const [one, two] = [`/sys/fs/cgroup/cpu/${group}/cpu.cfs_quota_us`, `/sys/fs/cgroup/${group}/cpu.max`];
+      expect(await readFile(existsSync(one) ? one : two, 'utf8')).to.match(/^5000( 100000)?\n$/);
+    } finally {
+      await garden.stop();
+    }
   });
 
   it('tells what is wrong with the configuration of a Warden by the key, too', async () => {
@@ -137,6 +195,34 @@ describe('bin/garden', function () {
     }
   });
 
+  it('gives its sockets to the group of the file, by name or number, and to nobody else', async () => {
+    const garden = await startGarden({ bind_socket_group: 'daemon', warden_socket_group: 12_345 });
+    try {
+      await chmod(dirname(garden.socket), 0o711);
+      const daemon = Number(/^daemon:[^:]*:(\d+):/m.exec(await readFile('/etc/group', 'utf8'))?.[1]);
+      for (const [socket, gid] of [
+        [garden.socket, daemon],
+        [garden.wardenSocket, 12_345],
+      ] as const) {
+        const status = await stat(socket);
+        expect({ uid: status.uid, gid: status.gid, mode: status.mode & 0o777 }).to.deep.equal({
+          uid: 0,
+          gid,
+          mode: 0o660,
+        });
+        const asMember = (group: number) =>
+          runCommand('setpriv', [
+            ...['--reuid', '65534', '--regid', String(group), '--clear-groups'],
+            ...['socat', '-u', 'OPEN:/dev/null', `UNIX-CONNECT:${socket}`],
+          ]);
+        await asMember(gid);
+        expect(String(await rejectionOf(asMember(65_534)))).to.include('Permission denied');
+      }
+    } finally {
+      await garden.stop();
+    }
+  });
+
   it('destroys what it finds, makes its socket open to all and keeps grace times, when that is configured', async () => {
     const garden = await startGarden({
       destroy_containers_on_startup: true,
@@ -155,6 +241,31 @@ describe('bin/garden', function () {
     }
   });
 
+  it('does not work in the depot of another that runs, and leaves it alone', async () => {
+    const garden = await startGarden({ spares: 0 });
+    try {
+      const client = new GardenClient(garden.socket);
+      await client.create({ handle: 'c' });
+      const before = thingsOfEngine(garden.depot);
+      const socket = join(directory, 'other.sock');
+      const other = await configFile({ bind_socket: socket, depot: garden.depot });
+      const { status, stderr } = await runGarden(other);
+      expect(status).to.equal(1);
+      expect(stderr).to.include(`the depot ${garden.depot} is in use by process ${garden.pid}`);
+      expect(thingsOfEngine(garden.depot)).to.deep.equal(before);
+      expect(await client.read('c', 'echo lives')).to.equal('lives\n');
+      // A claim that was left by the dead, or damaged, is none.
+      await garden.kill();
+      await garden.start();
+      await garden.kill();
+      await writeFile(join(garden.depot, '@run/@engine'), 'nonsense');
+      await garden.start();
+      expect(await client.read('c', 'echo lives')).to.equal('lives\n');
+    } finally {
+      await garden.stop();
+    }
+  });
+
   it('does not take the place of another that listens', async () => {
     const garden = await startGarden();
     try {
@@ -162,6 +273,17 @@ describe('bin/garden', function () {
       const { status, stderr } = await runGarden(await configFile({ bind_socket: garden.socket, depot }));
       expect(status).to.equal(1);
       expect(stderr).to.include('another server listens there');
+      const file = join(directory, 'precious');
+      await writeFile(file, 'content');
+      for (const [path, reason] of [
+        [file, 'exists and is no socket'],
+        [join(directory, 'none/garden.sock'), `there is no directory ${join(directory, 'none')}`],
+      ] as const) {
+        const refused = await runGarden(await configFile({ bind_socket: path, depot }));
+        expect(refused.status, path).to.equal(1);
+        expect(refused.stderr).to.include(reason);
+      }
+      expect(await readFile(file, 'utf8')).to.equal('content');
       expect((await callGarden(garden.socket, 'GET', '/ping')).status).to.equal(200);
     } finally {
       await garden.stop();

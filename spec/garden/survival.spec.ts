@@ -1,5 +1,5 @@
-import { existsSync, statSync } from 'node:fs';
-import { join } from 'node:path';
+import { chmodSync, existsSync, statSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { expect } from 'chai';
 import { eventually } from '../support/eventually.js';
 import { callGarden, type GardenProcess, RawConnection, startGarden } from '../support/garden.js';
@@ -69,6 +69,23 @@ describe('bin/garden, when it ends and begins again', function () {
       expect(await exitOf(await attach('dying'))).to.equal(137);
     });
   }
+
+  it('finds its containers when the way to its depot was opened or closed meanwhile', async () => {
+    const way = dirname(garden.depot);
+    for (const [index, mode] of [0o711, 0o700, 0o711].entries()) {
+      const handle = `c${index}`;
+      expect((await call('POST', '/containers', { handle })).status).to.equal(200);
+      await garden.terminate();
+      chmodSync(way, mode);
+      await garden.start();
+      for (const known of new Set(['c0', handle])) {
+        const { status } = await call('GET', `/containers/${known}/info`);
+        expect(status).to.equal(200);
+        const ended = await begin(`POST /containers/${known}/processes`, { path: 'true', user: 'root' });
+        expect(await exitOf(ended), `${known} after ${mode.toString(8)}`).to.equal(0);
+      }
+    }
+  });
 
   it('leaves the input of processes open for the client that comes back', async () => {
     await call('POST', '/containers', { handle: 'c' });

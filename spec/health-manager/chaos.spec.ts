@@ -9,9 +9,10 @@ import { type NatsServer, startNats } from '../support/nats.js';
 import { PlayedPlatform } from '../support/played-platform.js';
 import { type RedisServer, startRedis } from '../support/redis.js';
 
-/** `npm run chaos` kills more often. */
-const kills = Number(process.env.CHAOS_ROUNDS ?? 6);
-const seconds = Number(process.env.CHAOS_SECONDS ?? 12);
+/** In each of the two trials: fifty in all. `npm run chaos` kills more often. */
+const leastKills = 25;
+const kills = Number(process.env.CHAOS_ROUNDS ?? leastKills);
+const seconds = Number(process.env.CHAOS_SECONDS ?? 300);
 
 /** A heartbeat is a second, and nearly nothing is waited for; crashes are counted for ever, and never backed off from. */
 const impatient = {
@@ -96,9 +97,9 @@ abstract class Trial {
     await this.parts.program.stop();
   }
 
-  /** Now at any moment, now in the midst of orders: else most would die while they come up. */
+  /** Now at any moment, now in the midst of orders: else nearly all would die while they come up. */
   private async untilKill(count: number, deadline: number): Promise<void> {
-    if (count % 2 === 0) return delay(500 + Math.random() * 3000);
+    if (count % 3 !== 0) return delay(Math.random() * 1500);
     const { counts } = this.platform;
     const before = counts.starts + counts.stops;
     const isBusy = () => counts.starts + counts.stops > before || Date.now() > deadline || undefined;
@@ -258,6 +259,8 @@ describe('a health manager that is killed again and again', function () {
       console.log(`      kills ${JSON.stringify(killed)}; orders ${JSON.stringify(platform.counts)}`);
       await runs[position];
       expect(platform.faults).to.eql([]);
+      const count = Object.values(killed).reduce((sum, each) => sum + each, 0);
+      expect(count).to.be.at.least(leastKills);
     });
   }
 });

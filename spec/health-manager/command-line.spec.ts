@@ -24,6 +24,8 @@ describe('the command line of hm9000', () => {
     expect(modulesOf('analyze --config a.yml --poll')).to.eql(['fetcher', 'analyzer']);
     expect(modulesOf('shred --poll --config=a.yml')).to.eql(['shredder']);
     expect(parsed('dump --config=a.yml')).to.eql({ kind: 'dump', configPath: 'a.yml', isRaw: false });
+    expect(modulesOf('listen --config=a.yml --debugAddr=127.0.0.1:17014')).to.eql(['listener']);
+    expect(modulesOf('listen --debugAddr 127.0.0.1:17014 --config a.yml')).to.eql(['listener']);
     expect(parsed('dump --raw --config=a.yml')).to.eql({ kind: 'dump', configPath: 'a.yml', isRaw: true });
   });
 
@@ -41,9 +43,11 @@ describe('the command line of hm9000', () => {
       'listen --config=a.yml --fast',
       'dump a.yml',
       'send --poll --config=a.yml',
+      '--config=a.yml',
     ]) {
       expect(() => parsed(line), line).to.throw(UsageError);
     }
     expect(() => parsed('listen')).to.throw('Config path required');
+    expect(() => parsed('lsten --config=a.yml')).to.throw("No help topic for 'lsten'");
   });
 });

@@ -1,4 +1,7 @@
+import { execFile } from 'node:child_process';
 import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { expect } from 'chai';
 import { type BulkCloudController, bulkApps, startBulkCloudController } from '../support/bulk-cloud-controller.js';
 import { eventually } from '../support/eventually.js';
@@ -92,6 +95,53 @@ describe('the programs of a health manager', function () {
     });
   });
 
+  describe('that are set up badly', () => {
+    const programs: HealthManagerProgram[] = [];
+
+    after(async () => {
+      for (const program of programs) await program.dispose();
+    });
+
+    const configured = async (config: Record<string, unknown>) => {
+      const program = await make(config);
+      programs.push(program);
+      return program;
+    };
+
+    it('say in one line that their store is not there', async () => {
+      const program = await configured({ store_urls: ['redis://127.0.0.1:1'] });
+      const failed = { status: 1, stdout: '', stderr: 'dump failed: no Redis answers at 127.0.0.1:1\n' };
+      expect(await program.run(['dump'])).to.eql(failed);
+    });
+
+    it('make the directory of their file, and name the file when it is none', async () => {
+      const program = await configured({ store_type: 'memory' });
+      const rewrite = async (file: string) => {
+        const text = await readFile(program.configPath, 'utf8');
+        await writeFile(program.configPath, text.replace(/snapshot_file: .*/, `snapshot_file: ${file}`));
+      };
+      await rewrite(join(program.directory, 'new', 'state.db'));
+      expect((await program.run(['dump'])).status).to.equal(0);
+      await rewrite(program.configPath);
+      const { status, stderr } = await program.run(['dump']);
+      expect({ status, stderr }).to.eql({
+        status: 1,
+        stderr: `dump failed: snapshot_file ${program.configPath}: file is not a database\n`,
+      });
+    });
+
+    it('name keys that they do not know, when they are asked to check', async () => {
+      const { configPath } = await configured({ storetype: 'redis', etcd_require_ssl: false });
+      const { stdout } = await promisify(execFile)('bin/hm9000', ['--check', configPath]);
+      expect(stdout.split('\n')).to.eql([
+        `${configPath}: ok`,
+        'storetype: unknown key (did you mean store_type?)',
+        'etcd_require_ssl: unknown key',
+        '',
+      ]);
+    });
+  });
+
   describe('of which two run at once', () => {
     let both: HealthManagerProgram[];
     let beating: NodeJS.Timeout;
@@ -128,6 +178,31 @@ describe('the programs of a health manager', function () {
         times.push(performance.now() - begun);
       }
       expect(Math.min(...times)).to.be.below(200);
+    });
+
+    it('34. tell over HTTP what they know, each of them, to those who have the password', async () => {
+      const questions = [
+        { droplet: 'app-7', version: 'v1' },
+        { droplet: 'unwanted', version: 'v1' },
+        { droplet: 'unknown', version: 'v1' },
+      ];
+      const ask = (program: HealthManagerProgram, user: string, body: string) =>
+        fetch(`http://127.0.0.1:${program.ports.api}/bulk_app_state`, {
+          method: 'POST',
+          headers: { authorization: `Basic ${Buffer.from(user).toString('base64')}` },
+          body,
+        });
+      for (const program of both) {
+        const answer = await ask(program, 'api:secret', JSON.stringify(questions));
+        expect(answer.status).to.equal(200);
+        const states = (await answer.json()) as Record<string, Message>;
+        expect(Object.keys(states).sort()).to.eql(['app-7', 'unwanted']);
+        expect(states['app-7']!.desired).to.include({ id: 'app-7', instances: 1, state: 'STARTED' });
+        const [beat] = states['app-7']!.instance_heartbeats;
+        expect(beat).to.include({ instance: 'i-7', index: 0, state: 'RUNNING', dea_guid: 'dea' });
+        expect((await ask(program, 'api:wrong', JSON.stringify(questions))).status).to.equal(401);
+        expect(await (await ask(program, 'api:secret', '[')).text()).to.equal('{}');
+      }
     });
 
     it('order each thing once, and start nothing that runs', async () => {

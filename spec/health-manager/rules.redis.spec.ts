@@ -35,7 +35,7 @@ describe('a health manager that shares its store in Redis', () => {
     };
   }
 
-  describe('which forgets everything', () => {
+  describe('and has two apps to look after', () => {
     let subject: StoreSubject;
     let world: HealthWorld;
 
@@ -53,6 +53,36 @@ describe('a health manager that shares its store in Redis', () => {
     afterEach(() => subject.dispose());
 
     const isFresh = async () => (await subject.store.freshness()).isActualFresh;
+
+    describe('when the clock of Redis is set back by an hour', () => {
+      it('orders nothing at first, and is then as sure as ever, also of an agent that fell silent', async () => {
+        await subject.advance(-3600);
+        world.agents.delete('dea-b');
+        await world.tick(2);
+        expect([await isFresh(), world.started, world.stopped]).to.eql([false, [], []]);
+        await world.tick(7);
+        expect([await isFresh(), world.started, world.stopped]).to.eql([true, ['b 0', 'b 1'], []]);
+      });
+
+      it('lets no order of before keep others away', async () => {
+        world.report('dea-b', { app: 'b', instance: 'b-0', index: 0 });
+        world.report('dea-a', ...world.agents.get('dea-a')!, { app: 'unwanted', instance: 'u' });
+        // One start waits, one stop was sent.
+        await world.tick();
+        expect([world.started, world.stopped]).to.eql([[], ['u']]);
+        world.forget();
+        await subject.advance(-3600);
+        await world.tick(9);
+        expect([world.started, new Set(world.stopped)]).to.eql([['b 1'], new Set(['u'])]);
+      });
+
+      it('does not take what was wanted then for what is wanted now', async () => {
+        world.isControllerDown = true;
+        await subject.advance(-3600);
+        await world.tick();
+        expect((await subject.store.freshness()).isDesiredFresh).to.equal(false);
+      });
+    });
 
     /** Without losing anything in between, as the program does whose fetches and passes may fail. */
     async function tickAnyway(count: number): Promise<void> {

@@ -364,6 +364,26 @@ export function itManagesHealth(makeSubject: () => Promise<StoreSubject>): void 
     });
   });
 
+  describe('of crashes that are waited with', () => {
+    it('forgets the start when its app is gone or smaller, and has none in the way when it is wanted again', async () => {
+      world.desire('gone', 1);
+      world.desire('smaller', 2);
+      world.report('dea', of('gone', 0, 'CRASHED'), of('smaller', 0), of('smaller', 1, 'CRASHED'));
+      await world.becomeFresh();
+      await world.tick(45);
+      expect((await subject.store.pendingStarts()).map(({ app }) => app).sort()).to.eql(['gone', 'smaller']);
+      world.desired = [];
+      world.desire('smaller', 1);
+      world.report('dea', of('smaller', 0));
+      await world.tick();
+      expect(await subject.store.pendingStarts()).to.eql([]);
+      world.desire('smaller', 2);
+      world.forget();
+      await world.tick(4);
+      expect(world.started).to.eql(['smaller 1']);
+    });
+  });
+
   describe('of crashes that are long past', () => {
     it('16. begins anew to be patient after a long run', async () => {
       world.desire('a', 1);

@@ -120,7 +120,7 @@ describe('Locket', () => {
       const started = found.find(({ counter }) => counter?.name === 'RequestsStarted');
       return active && started ? { active, started } : undefined;
     });
-    expect(started.counter?.delta).to.equal(1);
+    expect([started.counter?.delta, started.tags]).to.deep.equal([1, { 'request-type': 'Lock' }]);
   });
 
   describe('on Redis', () => {

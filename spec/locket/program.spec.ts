@@ -1,5 +1,8 @@
-import { execFileSync } from 'node:child_process';
-import { readFile } from 'node:fs/promises';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { readFile, writeFile } from 'node:fs/promises';
+import { type AddressInfo, createServer } from 'node:net';
+import { join } from 'node:path';
 import { expect } from 'chai';
 import { LocketClient } from '../../lib/locks/client/locket-client.js';
 import { LockRunner } from '../../lib/locks/runners/lock-runner.js';
@@ -55,17 +58,51 @@ describe('bin/locket', () => {
     expect(log).to.include('locket.lock.acquired').and.to.include('locket.exited');
   });
 
-  it('checks its configuration, its certificates and its store', async () => {
-    const run = (...args: string[]) =>
-      execFileSync('bin/locket', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
-    expect(run('--check', program.configPath)).to.equal(`${program.configPath}: ok\ncertificates and store: ok\n`);
-    expect(run('--help')).to.match(/^Usage: locket <config path>/);
-    const broken = await LocketProgram.create(identity, { redis: { url: 'redis://127.0.0.1:1' } });
-    try {
-      expect(() => run('--check', broken.configPath)).to.throw(/Redis cannot keep locks/);
-      expect(() => run(broken.configPath)).to.throw(/Encountered error: Redis cannot keep locks/);
-    } finally {
-      await broken.dispose();
-    }
+  it('checks its configuration, its certificates, its ports and its store', async () => {
+    const run = (...args: string[]) => {
+      const { status, stdout, stderr } = spawnSync('bin/locket', args, { encoding: 'utf8' });
+      return { status, stdout, stderr };
+    };
+    const path = program.configPath;
+    expect(run('--check', path)).to.deep.include({
+      status: 0,
+      stdout: `${path}: ok\n  note     the store can be used\n`,
+    });
+    expect(run('--help').stdout).to.match(/^Usage: locket <config path>/);
+    const file = JSON.parse(await readFile(path, 'utf8'));
+    const changed = join(program.directory, 'changed.json');
+    const check = async (changes: Record<string, unknown>) => {
+      await writeFile(changed, JSON.stringify({ ...file, ...changes }));
+      return run('--check', changed);
+    };
+    const listener = createServer().listen(0, '127.0.0.1');
+    await once(listener, 'listening');
+    const { port: taken } = listener.address() as AddressInfo;
+    const { status, stdout } = await check({
+      listen_adress: '0.0.0.0:1',
+      listen_address: `127.0.0.1:${taken}`,
+      key_file: identity.files.caFile,
+    });
+    listener.close();
+    expect(status).to.equal(1);
+    expect(stdout.split('\n').slice(0, 4)).to.deep.equal([
+      `${changed}: 2 errors`,
+      stdout.split('\n')[1],
+      `  error    listen_address: 127.0.0.1:${taken} is taken by another program`,
+      '  warning  listen_adress: unknown key (did you mean listen_address?)',
+    ]);
+    expect(stdout).to.match(/^ {2}error {4}key_file: is no PEM file of the right kind/m);
+    const away = { data_directory: undefined, redis: { url: 'redis://127.0.0.1:1' } };
+    expect((await check(away)).stdout).to.match(/ {2}error {4}the store cannot be used: Redis cannot keep locks/);
+    expect(run(changed).stderr).to.match(/Encountered error: Redis cannot keep locks/);
+  });
+
+  it('leaves alone what a Locket that runs has to itself', async () => {
+    await program.start();
+    const text = execFileSync('bin/locket', ['--check', program.configPath], { encoding: 'utf8' });
+    expect(text).to.equal(
+      `${program.configPath}: ok\n  warning  debug_address: a Locket answers there; ports were not tried out\n`,
+    );
+    await program.stop();
   });
 });

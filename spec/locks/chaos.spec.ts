@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { openDatabase } from '../../lib/database/database.js';
+import { type DatabaseOptions, openDatabase } from '../../lib/database/database.js';
 import { LocketClient } from '../../lib/locks/client/locket-client.js';
 import type { Grant, LockStore } from '../../lib/locks/lock-store.js';
 import { RedisLockStore } from '../../lib/locks/redis/redis-store.js';
@@ -13,7 +13,9 @@ import type { LockTables } from '../../lib/locks/sql/tables.js';
 import { silentLogger } from '../../lib/logging/logger.js';
 import { eventually } from '../support/eventually.js';
 import { makeIdentity, type RunningLocket, startLocket, type TestIdentity } from '../support/locket.js';
+import { mariadb } from '../support/mariadb.js';
 import { freeTcpPort } from '../support/nats.js';
+import { postgres } from '../support/postgres.js';
 import { startRedis } from '../support/redis.js';
 import { ScriptedLocks } from '../support/scripted-locks.js';
 import { startSentinel } from '../support/sentinel.js';
@@ -186,21 +188,37 @@ describe('a race for one lock', function () {
     expect(race.tokens.length).to.be.greaterThan(1);
   }
 
-  it('never has two winners on SQL, however many holders and Lockets are killed', async () => {
-    const directory = await mkdtemp(join(tmpdir(), 'locks-'));
-    cleanups.push(() => rm(directory, { recursive: true }));
-    const { ports, restart } = await twoLockets(async () => {
-      const path = join(directory, 'locks.db');
-      const database = await openDatabase<LockTables>({ driver: 'sqlite3', connectionString: path });
-      const store = new SqlLockStore({ database, sweepIntervalMs: 200 });
-      const stop = store.stop.bind(store);
-      return Object.assign(store, { stop: () => stop().then(() => database.stop()) });
+  const databases = {
+    SQLite: async (): Promise<DatabaseOptions> => {
+      const directory = await mkdtemp(join(tmpdir(), 'locks-'));
+      cleanups.push(() => rm(directory, { recursive: true }));
+      return { driver: 'sqlite3', connectionString: join(directory, 'locks.db') };
+    },
+    MariaDB: async (): Promise<DatabaseOptions> => ({
+      driver: 'mysql',
+      connectionString: await (await mariadb()).createDatabase(),
+    }),
+    PostgreSQL: async (): Promise<DatabaseOptions> => ({
+      driver: 'postgres',
+      connectionString: await (await postgres()).createDatabase(),
+    }),
+  };
+
+  for (const [name, create] of Object.entries(databases)) {
+    it(`never has two winners on ${name}, however many holders and Lockets are killed`, async () => {
+      const options = await create();
+      const { ports, restart } = await twoLockets(async () => {
+        const database = await openDatabase<LockTables>(options);
+        const store = new SqlLockStore({ database, sweepIntervalMs: 200 });
+        const stop = store.stop.bind(store);
+        return Object.assign(store, { stop: () => stop().then(() => database.stop()) });
+      });
+      const race = raceOver(ports);
+      race.start(clients);
+      await killAtRandom(race, restart);
+      await expectFair(race);
     });
-    const race = raceOver(ports);
-    race.start(clients);
-    await killAtRandom(race, restart);
-    await expectFair(race);
-  });
+  }
 
   it('never has two winners on Redis, however many holders and Lockets are killed', async () => {
     const redis = await startRedis();

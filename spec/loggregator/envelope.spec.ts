@@ -54,6 +54,18 @@ describe('dropsonde envelopes', () => {
     });
   });
 
+  it('carry tags, ten at most, of 256 characters', () => {
+    const event = { kind: 'CounterEvent', name: 'n', delta: 1 } as const;
+    const plain = encodeEnvelope('DEA', timestampNs, event).toString('hex');
+    const tagged = encodeEnvelope('DEA', timestampNs, { ...event, tags: { 'cell-id': 'c1' } });
+    expect(tagged.toString('hex')).to.equal(`${plain}8a010d0a0763656c6c2d696412026331`);
+    const many = Object.fromEntries(Array.from({ length: 12 }, (_, index) => [`tag-${index}`, 'x'.repeat(300)]));
+    const { tags } = readEnvelope(encodeEnvelope('DEA', timestampNs, { ...event, tags: many }));
+    expect(Object.keys(tags!)).to.deep.equal(Object.keys(many).slice(0, 10));
+    expect(new Set(Object.values(tags!))).to.deep.equal(new Set(['x'.repeat(256)]));
+    expect(decodeEnvelope(tagged).event).to.deep.equal({ kind: 'CounterEvent', name: 'n', delta: 1 });
+  });
+
   it('carry values', () => {
     const bytes = encodeEnvelope('DEA', timestampNs, { kind: 'ValueMetric', name: 'uptime', value: 1.5, unit: 's' });
     expect(bytes.toString('hex')).to.equal(

@@ -112,6 +112,8 @@ describe('starting the miniature Cloud Controller', () => {
       'default_running_security_groups[0]: is not',
     );
     expect(complete({ staging: { timeout_in_seconds: 'long' } })).to.throw('staging.timeout_in_seconds');
+    expect(complete({ diego_nsync_url: 'http://bridge' })).to.throw('diego_tps_url: is needed as well');
+    expect(complete({ default_to_diego_backend: true })).to.throw('diego_nsync_url: is needed as well');
     expect(complete({ hm9000: { url: 'ftp://x' } })).to.throw('hm9000.url: must be an http or https URL');
     expect(complete({ bulk_api: { auth_user: 'bulk' } })).to.throw('bulk_api.auth_password');
     expect(complete({ flapping_crash_count_threshold: 0 })).to.throw('flapping_crash_count_threshold');

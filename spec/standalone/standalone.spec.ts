@@ -1,3 +1,4 @@
+import { access, readFile } from 'node:fs/promises';
 import { expect } from 'chai';
 import { askApp } from '../support/app-runner.js';
 import { eventually } from '../support/eventually.js';
@@ -66,4 +67,28 @@ describe('standalone', function () {
     const counted = async () => (await standalone.call('GET', `/v2/apps/${guid}`)).body.running_instances;
     await eventually(async () => ((await counted()) === 1 ? true : undefined), { what: 'one running instance' });
   });
+
+  it('takes its message bus along when it is killed, and finds its apps running at the next start', async () => {
+    const { process } = await untilAnswering();
+    const bus = await busOf(standalone.pid);
+    await standalone.kill();
+    await eventually(async () => ((await isThere(bus)) ? undefined : true), { what: 'the end of the message bus' });
+    await standalone.start();
+    await untilAnswering(({ pid }) => pid === process.pid);
+  });
+
+  /** Process id of the server that it has started. */
+  async function busOf(parent: number): Promise<number> {
+    const children = (await readFile(`/proc/${parent}/task/${parent}/children`, 'utf8')).trim().split(' ').map(Number);
+    const names = await Promise.all(children.map((pid) => readFile(`/proc/${pid}/comm`, 'utf8')));
+    const bus = children[names.findIndex((name) => name.trim() === 'nats-server')];
+    if (bus === undefined) throw new Error(`no nats-server among ${names}`);
+    return bus;
+  }
+
+  const isThere = (pid: number) =>
+    access(`/proc/${pid}`).then(
+      () => true,
+      () => false,
+    );
 });

@@ -13,6 +13,8 @@ export interface Certificate {
 export interface CertificateOptions {
   /** @default localhost */
   commonName?: string;
+  /** @default none */
+  organizationalUnits?: readonly string[];
   /** Such as `IP:127.0.0.1`. @default none: an old certificate, known by its common name */
   alternativeNames?: string;
   /** From now; negative: it has expired. @default 30 */
@@ -28,7 +30,7 @@ export class CertificateAuthority {
   private constructor(readonly directory: string) {
     this.certFile = join(directory, 'ca.crt');
     this.keyFile = join(directory, 'ca.key');
-    const subject = ['-subj', '/CN=a certificate authority', '-days', '30'];
+    const subject = ['-subj', '/CN=a certificate authority', '-days', '90'];
     openssl(
       'req',
       '-x509',
@@ -52,12 +54,13 @@ export class CertificateAuthority {
   }
 
   issue(options: CertificateOptions = {}): Certificate {
-    const { commonName = 'localhost', alternativeNames, days = 30 } = options;
+    const { commonName = 'localhost', organizationalUnits = [], alternativeNames, days = 30 } = options;
+    const units = organizationalUnits.map((unit) => `/OU=${unit}`).join('');
     this.counter += 1;
     const path = (suffix: string) => join(this.directory, `${this.counter}.${suffix}`);
     openssl(
       ...['req', '-newkey', 'rsa:2048', '-nodes', '-keyout', path('key'), '-out', path('csr')],
-      ...['-subj', `/CN=${commonName}`],
+      ...['-subj', `${units}/CN=${commonName}`],
     );
     writeFileSync(path('ext'), alternativeNames ? `subjectAltName=${alternativeNames}\n` : '');
     openssl(

@@ -49,6 +49,8 @@ export interface ReceivedLog {
 export interface ReceivedEnvelope {
   origin: string;
   timestampNs: bigint;
+  /** Absent where there are none. */
+  tags?: Record<string, string>;
   log?: ReceivedLog;
   value?: { name: string; value: number; unit: string };
   counter?: { name: string; delta: number };
@@ -63,8 +65,13 @@ export interface ReceivedEnvelope {
 
 /** @throws when the bytes are no envelope, or have a field that this agent does not send */
 export function readEnvelope(bytes: Buffer): ReceivedEnvelope {
-  const fields = new FieldMap(bytes, [1, 2, 6, 8, 9, 10, 12]);
-  const envelope = { origin: fields.text(1), timestampNs: fields.integer(6) };
+  const fields = new FieldMap(bytes, [1, 2, 6, 8, 9, 10, 12], tagsNumber);
+  const tags = fields.repeated.map((entry) => new FieldMap(entry, [1, 2])).map((map) => [map.text(1), map.text(2)]);
+  const envelope = {
+    origin: fields.text(1),
+    timestampNs: fields.integer(6),
+    ...(tags.length > 0 && { tags: Object.fromEntries(tags) }),
+  };
   switch (fields.integer(2)) {
     case 5n: {
       const log = new FieldMap(fields.bytes(8), [1, 2, 3, 4, 5, 6]);
@@ -106,11 +113,19 @@ export function readEnvelope(bytes: Buffer): ReceivedEnvelope {
   }
 }
 
+const tagsNumber = 17;
+
 class FieldMap {
   private readonly byNumber = new Map<number, bigint | Buffer>();
+  /** Of the field that may come several times. */
+  readonly repeated: Buffer[] = [];
 
-  constructor(bytes: Buffer, known: number[]) {
+  constructor(bytes: Buffer, known: number[], repeated?: number) {
     for (const { number, value } of readFields(bytes)) {
+      if (number === repeated && Buffer.isBuffer(value)) {
+        this.repeated.push(value);
+        continue;
+      }
       if (!known.includes(number) || this.byNumber.has(number)) throw new Error(`unexpected field ${number}`);
       this.byNumber.set(number, value);
     }

@@ -31,13 +31,15 @@ export interface GardenProcess {
   kill(): Promise<void>;
   /** Starts it again on the same depot, after `kill` or `terminate`. */
   start(options?: { waits?: boolean }): Promise<void>;
-  /** `terminate` and `start`. */
-  restart(): Promise<void>;
+  /** `terminate` and `start`. @param changes keys of the configuration that are other ones from now on */
+  restart(changes?: Record<string, unknown>): Promise<void>;
 }
 
 export interface LaunchOptions {
   /** Of the process, beside this one's. */
   env?: NodeJS.ProcessEnv;
+  /** A command, with arguments, that becomes the program whose own command line it is given. */
+  prefix?: (depot: string) => string[];
 }
 
 /** @param config keys of `garden.yml` beside those that keep it apart from others */
@@ -114,11 +116,16 @@ async function startServer(
   place: Place,
   liveSocket: string,
   config: object,
-  { env = {} }: LaunchOptions = {},
+  { env = {}, prefix = () => [] }: LaunchOptions = {},
 ): Promise<GardenProcess> {
   const { settings, directory, socket, wardenSocket, tcp } = place;
   const configPath = join(directory, 'garden.yml');
-  await writeFile(configPath, toYaml(config));
+  let current = config;
+  const configure = async (changes: object) => {
+    current = { ...current, ...changes };
+    await writeFile(configPath, toYaml(current));
+  };
+  await configure({});
   let child: ChildProcess | undefined;
   const running: GardenProcess = {
     socket,
@@ -130,7 +137,13 @@ async function startServer(
       return child!.pid!;
     },
     async start({ waits = true } = {}) {
-      child = spawn(process.execPath, [...builtProgram('lib/garden/main.ts'), configPath], {
+      const [program, ...args] = [
+        ...prefix(settings.depotDirectory),
+        process.execPath,
+        ...builtProgram('lib/garden/main.ts'),
+        configPath,
+      ];
+      child = spawn(program!, args, {
         stdio: ['ignore', 'ignore', 'inherit'],
         env: { ...process.env, ...env },
       });
@@ -151,8 +164,9 @@ async function startServer(
       await gone(child);
       return child?.exitCode ?? null;
     },
-    async restart() {
+    async restart(changes = {}) {
       await running.terminate();
+      await configure(changes);
       await running.start();
     },
     async stop() {

@@ -70,6 +70,7 @@ export class HealthWorld {
         stop: async (order) => this.take(order, this.stops),
       },
       startsPerPass,
+      longestDelay: 2 * settings.maximumDelay,
       startBudget: options.startBudget ?? new StartBudget({ perSecond: 0, burst: startsPerPass }),
       isHoldingStops,
       metrics: this.metrics,

@@ -16,7 +16,7 @@ export function makeIdentity(
   alternativeNames = 'IP:127.0.0.1,DNS:localhost,DNS:locket.service.cf.internal',
 ): TestIdentity {
   const authority = CertificateAuthority.create();
-  const { key, cert, keyFile, certFile } = authority.issue({ commonName: 'component', alternativeNames });
+  const { key, cert, keyFile, certFile } = authority.issue({ commonName: 'component', alternativeNames, days: 90 });
   const files = { caFile: authority.certFile, certFile, keyFile };
   return { ca: authority.cert, key, cert, files, remove: () => authority.remove() };
 }

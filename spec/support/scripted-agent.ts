@@ -84,7 +84,7 @@ export class ScriptedAgent {
   private timer: NodeJS.Timeout | undefined;
 
   private constructor(
-    private readonly connection: NatsConnection,
+    readonly connection: NatsConnection,
     private readonly server: Server,
     readonly options: ScriptedAgentOptions,
   ) {}

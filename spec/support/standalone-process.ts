@@ -13,8 +13,10 @@ export interface StandaloneProcess {
   readonly output: string;
   /** Resolves when it says that it is ready. */
   start(): Promise<void>;
+  readonly pid: number;
   /** Ends it as Ctrl-C does; gives the exit status. */
   interrupt(): Promise<number | null>;
+  kill(): Promise<void>;
   /** A request of the client API. */
   call(method: string, path: string, body?: unknown): Promise<Answer>;
   uploadBits(guid: string, directory: string): Promise<void>;
@@ -66,6 +68,14 @@ export async function makeStandalone(): Promise<StandaloneProcess> {
         started.once('exit', () => fail('ended'));
       });
       target = JSON.parse(await readFile(join(home, '.isthmus', 'target.json'), 'utf8'));
+    },
+    get pid() {
+      return child!.pid!;
+    },
+    async kill() {
+      const exited = once(child!, 'exit');
+      child!.kill('SIGKILL');
+      await exited;
     },
     async interrupt() {
       const exited = once(child!, 'exit');

@@ -8,3 +8,6 @@ const isEveryVariant = process.env.EVERY_VARIANT === '1';
 export const runtimes: readonly ('crun' | 'runc')[] = isEveryVariant ? ['crun', 'runc'] : ['crun'];
 
 export const gardenTransports: readonly ('unix' | 'tcp')[] = isEveryVariant ? ['unix', 'tcp'] : ['unix'];
+
+/** Whether specs run as well that wait as long as an installation does, for minutes. */
+export const waitsRealTimes = isEveryVariant;

@@ -5,8 +5,9 @@ import { create } from '../decisions/actual-lrps/upkeep.js';
 import { type DesiredOutcome, desire, instanceUpdateFor, remove, update } from '../decisions/desired-lrps/lifecycle.js';
 import { desiredEvents } from '../decisions/events/desired-events.js';
 import { type BbsError, failedValidation, invalidRequest } from '../errors.js';
-import type { ActualLRP, DesiredLRP, DesiredLRPUpdate } from '../messages/models.js';
+import type { ActualLRP, CellPresence, DesiredLRP, DesiredLRPUpdate } from '../messages/models.js';
 import type { Auctions, Cells, Reps } from '../peers/peers.js';
+import { traceData } from '../request-id.js';
 import { fitsDesiredLrp } from '../validation/column-widths.js';
 import { invalidField } from '../validation/findings.js';
 import type { Board } from './board.js';
@@ -82,7 +83,8 @@ export class DesiredLrpCalls {
       }
       if (stopFrom !== undefined) await this.#stopFrom(processGuid, stopFrom, traceId);
     } catch (error) {
-      logger.error('bbs.desired-lrp.not-completed', { process_guid: processGuid, ...errorData(error) });
+      const data = { process_guid: processGuid, ...traceData(traceId) };
+      logger.error('bbs.desired-lrp.not-completed', { ...data, ...errorData(error) });
     }
     if (created.length > 0) auctions.lrps(indices.startsOf(processGuid, created), traceId);
     if (after) this.#updateInstances(after, instanceUpdate, traceId);
@@ -137,9 +139,8 @@ export class DesiredLrpCalls {
 
   /** Whose rep does not hear of it is found by convergence. */
   async #stop(instance: ActualLRP, traceId: string): Promise<void> {
-    await this.#tellRep(instance, 'bbs.instance.not-stopped', async (cell) => {
-      await this.options.reps.stopInstance(cell, instance, traceId);
-    });
+    const tell = (cell: CellPresence) => this.options.reps.stopInstance(cell, instance, traceId);
+    await this.#tellRep(instance, 'bbs.instance.not-stopped', traceId, tell);
   }
 
   #updateInstances(after: DesiredLRP, instanceUpdate: DesiredOutcome['instanceUpdate'], traceId: string): void {
@@ -150,14 +151,16 @@ export class DesiredLrpCalls {
     for (const row of rows) {
       const told = instanceUpdateFor(row, after, instanceUpdate);
       if (!told) continue;
-      void this.#tellRep(row, 'bbs.instance.not-updated', (cell) => reps.updateInstance(cell, told, traceId));
+      const tell = (cell: CellPresence) => reps.updateInstance(cell, told, traceId);
+      void this.#tellRep(row, 'bbs.instance.not-updated', traceId, tell);
     }
   }
 
   async #tellRep(
     { actualLrpKey, actualLrpInstanceKey }: ActualLRP,
     failure: string,
-    tell: (cell: NonNullable<Awaited<ReturnType<Cells['find']>>>) => Promise<void>,
+    traceId: string,
+    tell: (cell: CellPresence) => Promise<void>,
   ): Promise<void> {
     const { cellId, instanceGuid } = actualLrpInstanceKey;
     const { processGuid, index } = actualLrpKey;
@@ -166,7 +169,7 @@ export class DesiredLrpCalls {
       if (cell) await tell(cell);
     } catch (error) {
       const data = { process_guid: processGuid, index, instance_guid: instanceGuid, cell_id: cellId };
-      this.options.logger.warn(failure, { ...data, ...errorData(error) });
+      this.options.logger.warn(failure, { ...data, ...traceData(traceId), ...errorData(error) });
     }
   }
 }

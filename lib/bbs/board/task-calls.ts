@@ -16,6 +16,7 @@ import {
 import { type BbsError, invalidRequest } from '../errors.js';
 import { Task, type TaskDefinition } from '../messages/models.js';
 import type { Auctions, Callbacks, Cells, Reps } from '../peers/peers.js';
+import { traceData } from '../request-id.js';
 import { fitsTask } from '../validation/column-widths.js';
 import type { Board } from './board.js';
 
@@ -135,7 +136,8 @@ export class TaskCalls {
       const cell = await cells.find(cellId);
       if (cell) await reps.cancelTask(cell, taskGuid, traceId);
     } catch (error) {
-      logger.warn('bbs.task.not-cancelled', { task_guid: taskGuid, cell_id: cellId, ...errorData(error) });
+      const data = { task_guid: taskGuid, cell_id: cellId, ...traceData(traceId) };
+      logger.warn('bbs.task.not-cancelled', { ...data, ...errorData(error) });
     }
   }
 }

@@ -3,6 +3,7 @@ import type { Board } from '../board/board.js';
 import type { CellPresence } from '../messages/models.js';
 import type { Cells } from '../peers/peers.js';
 import type { LrpPass, LrpPassResult } from './lrp-pass.js';
+import { Sightings, type SightingsOptions } from './sightings.js';
 import type { TaskCensus, TaskPass } from './task-pass.js';
 
 export interface ConvergenceOptions {
@@ -14,34 +15,31 @@ export interface ConvergenceOptions {
   intervalMs: number;
   /** Between two looks at which cells there are, ms; 0: only passes look. */
   watchIntervalMs: number;
-  /** For so long after the start no cell is taken for lost while there is none at all, ms: Locket may be new itself. */
-  presenceTtlMs: number;
+  /** When no cell is taken for lost. */
+  patience: Pick<SightingsOptions, 'startMs' | 'emptyMs'>;
   onLrps?: (result: LrpPassResult, durationMs: number) => void;
   onTasks?: (census: TaskCensus, durationMs: number) => void;
   logger: Logger;
 }
 
 /**
- * Runs both passes again and again (docs/protocol/bbs.md §12), and at once when a cell has come or gone: instances of a
- * lost cell need not wait for the next regular pass.
+ * Runs both passes again and again (docs/protocol/bbs.md §12), and, after the first one, at once when a cell has come or
+ * gone: instances of a lost cell need not wait for the next regular pass. Before it, cells are still coming.
  */
 export class Convergence {
   #timer: NodeJS.Timeout | undefined;
   #watch: NodeJS.Timeout | undefined;
-  /** Ids of the cells that the last pass or look has found. */
-  #seen: ReadonlySet<string> | undefined;
+  #sightings: Sightings;
   #running: Promise<void> | undefined;
   #isStopped = false;
-  #startedAt = 0;
-  /** Whether any cell has been there since the start. */
-  #hasSeenCells = false;
 
-  constructor(private readonly options: ConvergenceOptions) {}
+  constructor(private readonly options: ConvergenceOptions) {
+    this.#sightings = new Sightings(options.patience);
+  }
 
   start(): void {
-    this.#startedAt = performance.now();
+    this.#sightings = new Sightings(this.options.patience);
     this.#schedule();
-    this.#scheduleLook();
   }
 
   /** Lets the steps end that are under way. Idempotent. */
@@ -58,6 +56,7 @@ export class Convergence {
     this.#running ??= this.#pass().finally(() => {
       this.#running = undefined;
       this.#schedule();
+      if (!this.#watch) this.#scheduleLook();
     });
     return this.#running;
   }
@@ -74,12 +73,9 @@ export class Convergence {
   }
 
   async #look(): Promise<void> {
-    const before = this.#seen;
     try {
-      const present = idsOf(await this.options.cells.list());
-      const isSame = before !== undefined && before.size === present.size && [...present].every((id) => before.has(id));
-      if (before !== undefined && !isSame && !this.#isStopped) await this.run();
-      else this.#seen = present;
+      const hasChanged = this.#sightings.note(idsOf(await this.options.cells.list()));
+      if (hasChanged && !this.#isStopped) await this.run();
     } catch {
       // The next pass says so.
     }
@@ -90,19 +86,12 @@ export class Convergence {
     try {
       await board.check();
       const list = await cells.list();
-      this.#seen = idsOf(list);
-      const present = this.#known(list);
+      this.#sightings.note(idsOf(list));
+      const present = this.#sightings.mayLose() ? new Map(list.map((cell) => [cell.cellId, cell])) : undefined;
       await Promise.all([this.#lrps(present), this.#tasks(present && new Set(present.keys()))]);
     } catch (error) {
       logger.error('bbs.convergence.skipped', errorData(error));
     }
-  }
-
-  #known(list: readonly CellPresence[]): ReadonlyMap<string, CellPresence> | undefined {
-    if (list.length > 0) this.#hasSeenCells = true;
-    const isTooEarly = performance.now() - this.#startedAt < this.options.presenceTtlMs;
-    if (!this.#hasSeenCells && isTooEarly) return undefined;
-    return new Map(list.map((cell) => [cell.cellId, cell]));
   }
 
   async #lrps(cells: ReadonlyMap<string, CellPresence> | undefined): Promise<void> {

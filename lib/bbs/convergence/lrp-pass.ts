@@ -69,13 +69,14 @@ export class LrpPass {
     const { actual, desired } = this.options.board.image;
     const steps: LrpStep[] = [];
     const slice = new Slice();
-    for (const [guid, outline] of desired.outlines) {
-      steps.push(...planProcess(outline, actual.of(guid), view));
+    // What nobody desires goes first: it takes room.
+    for (const [guid, indices] of actual.byGuid) {
+      if (!desired.outlines.has(guid)) steps.push(...planProcess(undefined, indices, view));
       if (slice.isOver()) await slice.pause();
       if (!isGoingOn()) return steps;
     }
-    for (const [guid, indices] of actual.byGuid) {
-      if (!desired.outlines.has(guid)) steps.push(...planProcess(undefined, indices, view));
+    for (const [guid, outline] of desired.outlines) {
+      steps.push(...planProcess(outline, actual.of(guid), view));
       if (slice.isOver()) await slice.pause();
       if (!isGoingOn()) return steps;
     }
@@ -107,7 +108,7 @@ export class LrpPass {
     const { indices } = this.options;
     const isCellPresent = (cellId: string) => cells === undefined || cells.has(cellId);
     const outcome = await indices.change(key, '', (rows, moment) =>
-      this.#isStillWanted(step) ? applyStep(rows, step, { ...moment, isCellPresent }) : unchanged(rows),
+      this.#isStillDue(step) ? applyStep(rows, step, { ...moment, isCellPresent }) : unchanged(rows),
     );
     if (outcome.error) return;
     if (outcome.isStartWanted) addStart(starts, key);
@@ -118,11 +119,13 @@ export class LrpPass {
     }
   }
 
-  /** Whoever desired the missing instance may not do so any more. */
-  #isStillWanted(step: LrpStep): boolean {
-    if (step.kind !== 'create') return true;
-    const desired = this.options.board.image.desired.outlines.get(step.key.processGuid);
-    return desired !== undefined && step.key.index < desired.instances;
+  /** What is desired may have changed since the step was planned: an index has come to be wanted, or is not any more. */
+  #isStillDue(step: Exclude<LrpStep, { kind: 'update' }>): boolean {
+    if (step.kind !== 'create' && step.kind !== 'retire') return true;
+    const { processGuid, index } = keyOf(step);
+    const desired = this.options.board.image.desired.outlines.get(processGuid);
+    const isWanted = desired !== undefined && index < desired.instances;
+    return isWanted === (step.kind === 'create');
   }
 
   /** @returns whether its rep knows now */

@@ -1,8 +1,7 @@
 import { readdir } from 'node:fs/promises';
-import type { QueryObserver } from '../../database/query-observer.js';
+import { DatabaseFigures } from '../../database/database-figures.js';
 import type { Logger } from '../../logging/logger.js';
 import { ComponentMetrics } from '../../metrics/component-metrics.js';
-import { Measured } from '../../metrics/measured.js';
 import type { MetricSink } from '../../metrics/metric-sink.js';
 import { Metrics } from '../../metrics/metrics.js';
 import { ConvergenceFigures } from './convergence-figures.js';
@@ -28,12 +27,8 @@ export class Figures {
   readonly sink: MetricSink;
   readonly requests: RequestFigures;
   readonly convergence: ConvergenceFigures;
-  readonly #queries = new Measured();
   /** Hears of the database's work. */
-  readonly queries: QueryObserver = {
-    started: () => this.#queries.start(),
-    ended: (hasSucceeded, durationMs) => this.#queries.end(hasSucceeded ? 'succeeded' : 'failed', durationMs),
-  };
+  readonly database = new DatabaseFigures();
   readonly #metron: ComponentMetrics<'bbs'>;
   #timers: NodeJS.Timeout[] = [];
 
@@ -48,7 +43,7 @@ export class Figures {
   start(): void {
     this.#metron.start();
     this.#timers = [
-      setInterval(() => void this.report(), this.options.intervalMs),
+      setInterval(() => this.#closeInterval(), this.options.intervalMs),
       setInterval(() => this.convergence.report(), convergenceIntervalMs),
     ];
   }
@@ -59,22 +54,35 @@ export class Figures {
     await this.#metron.stop();
   }
 
-  /** Everything as it is now. */
-  async report(): Promise<void> {
-    this.requests.report();
+  /** Everything as it is now; the longest durations stay those of the last interval, whoever asks in between. */
+  async refresh(): Promise<void> {
+    this.requests.count();
     this.convergence.report();
     this.sink.set('LockHeld', this.options.isLockHeld() ? 1 : 0);
-    this.#reportQueries();
+    this.#reportDatabase();
     const descriptors = await readdir('/proc/self/fd').catch(() => undefined);
     if (descriptors) this.sink.set('OpenFileDescriptors', descriptors.length);
   }
 
-  #reportQueries(): void {
-    const { started, succeeded, failed, inFlight } = this.#queries;
-    this.sink.set('DBQueriesTotal', started);
-    this.sink.set('DBQueriesSucceeded', succeeded);
-    this.sink.set('DBQueriesFailed', failed);
-    this.sink.set('DBQueriesInFlight', inFlight);
-    this.sink.set('DBQueryDurationMax', this.#queries.takeLongest() * nanosecondsPerMs);
+  /** What a start does once to the whole database. */
+  once(name: 'MigrationDuration' | 'EncryptionDuration', durationMs: number): void {
+    this.sink.set(name, durationMs * nanosecondsPerMs);
+  }
+
+  #reportDatabase(): void {
+    const { queries, openConnections, waitCount, waitedMs } = this.database;
+    this.sink.set('DBOpenConnections', openConnections);
+    this.sink.set('DBWaitCount', waitCount);
+    this.sink.set('DBWaitDuration', waitedMs * nanosecondsPerMs);
+    this.sink.set('DBQueriesTotal', queries.started);
+    this.sink.set('DBQueriesSucceeded', queries.succeeded);
+    this.sink.set('DBQueriesFailed', queries.failed);
+    this.sink.set('DBQueriesInFlight', queries.inFlight);
+  }
+
+  #closeInterval(): void {
+    this.requests.closeInterval();
+    this.sink.set('DBQueryDurationMax', this.database.queries.takeLongest() * nanosecondsPerMs);
+    void this.refresh();
   }
 }

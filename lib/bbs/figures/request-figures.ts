@@ -28,18 +28,23 @@ export class RequestFigures {
     if (timedRoutes.has(route)) this.#longest.set(route, Math.max(this.#longest.get(route) ?? 0, durationMs));
   }
 
-  /** A period is over. */
-  report(): void {
-    const { sink, timedRoutes } = this.options;
+  /** Tells how many there were since the last time. */
+  count(): void {
+    const { sink } = this.options;
     sink.add('RequestCount', this.#count);
-    sink.set('RequestLatency', this.#longestMs * nanosecondsPerMs);
     for (const [route, count] of this.#counts) sink.add(`RequestCount.${route}`, count);
+    this.#count = 0;
+    this.#counts.clear();
+  }
+
+  /** Tells the longest durations, and measures anew. */
+  closeInterval(): void {
+    const { sink, timedRoutes } = this.options;
+    sink.set('RequestLatency', this.#longestMs * nanosecondsPerMs);
     for (const route of timedRoutes) {
       sink.set(`RequestLatency.${route}`, (this.#longest.get(route) ?? 0) * nanosecondsPerMs);
     }
-    this.#count = 0;
     this.#longestMs = 0;
-    this.#counts.clear();
     this.#longest.clear();
   }
 }

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { errorData, type Logger } from '../../logging/logger.js';
 import type { DesiredLRPSchedulingInfo, Task } from '../messages/models.js';
+import { traceData } from '../request-id.js';
 import type { PeerClient } from './peer-client.js';
 import type { Auctions, LrpStart } from './peers.js';
 
@@ -92,12 +93,13 @@ class RequestQueue {
     const body = JSON.stringify(batch.map((wish) => wish.body));
     const [first] = batch;
     const traceId = batch.every((wish) => wish.traceId === first!.traceId) ? first!.traceId : '';
+    const data = { path: this.path, count: batch.length, ...traceData(traceId) };
     try {
       const status = await this.#post(`${address}${this.path}`, body, traceId);
-      if (status !== 202) logger.error('bbs.auction.refused', { path: this.path, status, count: batch.length });
+      if (status !== 202) logger.error('bbs.auction.refused', { ...data, status });
     } catch (error) {
       if (this.#stopping.signal.aborted) return;
-      logger.error('bbs.auction.not-requested', { path: this.path, count: batch.length, ...errorData(error) });
+      logger.error('bbs.auction.not-requested', { ...data, ...errorData(error) });
     }
   }
 

@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { createWriteStream, type WriteStream } from 'node:fs';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { TLSSocket } from 'node:tls';
+import { requestIdOf } from '../request-id.js';
 
 /** One JSON line for each request in a file of its own (docs/protocol/bbs.md §17, `access_log_path`). */
 export class AccessLog {
@@ -18,7 +19,8 @@ export class AccessLog {
   }
 
   add(request: IncomingMessage, response: ServerResponse, durationMs: number): void {
-    const { method, url, socket, headers } = request;
+    const { method, url, socket } = request;
+    const requestId = requestIdOf(request);
     const subject = 'getPeerCertificate' in socket ? (socket as TLSSocket).getPeerCertificate().subject : undefined;
     const line = {
       timestamp: new Date().toISOString(),
@@ -28,7 +30,7 @@ export class AccessLog {
       status: response.statusCode,
       remote_addr: `${socket.remoteAddress}:${socket.remotePort}`,
       ...(subject && { peer: subject.CN }),
-      ...(headers['x-vcap-request-id'] !== undefined && { request_id: headers['x-vcap-request-id'] }),
+      ...(requestId !== '' && { request_id: requestId }),
       duration_ms: Math.round(durationMs * 1000) / 1000,
     };
     this.#stream?.write(`${JSON.stringify(line)}\n`);

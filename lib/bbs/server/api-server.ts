@@ -2,6 +2,8 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { createServer as createSecureServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
+import type { AllowedClients } from '../../config/allowed-clients.js';
+import type { Subject } from '../../http/certificate-subject.js';
 import type { Identity } from '../../http/internal-tls.js';
 import { errorData, type Logger } from '../../logging/logger.js';
 import type { BbsError } from '../errors.js';
@@ -15,15 +17,18 @@ import {
 } from '../errors.js';
 import type { EventHub } from '../events/event-hub.js';
 import { decode, encode, MalformedMessage } from '../messages/codec.js';
-import { EventsByCellId } from '../messages/models.js';
+import { ErrorType, EventsByCellId } from '../messages/models.js';
 import { OutsideFailure } from '../outside-failure.js';
+import { requestIdOf, traceData } from '../request-id.js';
 import { KeyTaken, TableMissing } from '../storage/store.js';
+import { Admission } from './admission.js';
+import { BodyBudget } from './body-budget.js';
 import { EventStream } from './event-stream.js';
 import { failedAnswer } from './handlers/evacuation-handlers.js';
 import type { Answer } from './handlers/handler.js';
 import type { Endpoint } from './handlers/handlers.js';
 import { refusePlainHttp } from './plain-http.js';
-import { BodyTooLarge, readBody } from './request-body.js';
+import { announcedBytes, BodyTooLarge, readBody } from './request-body.js';
 import { serverTls } from './tls.js';
 
 export interface ApiServerOptions {
@@ -32,6 +37,8 @@ export interface ApiServerOptions {
   port: number;
   /** Undefined: plain HTTP. */
   tls: Identity | undefined;
+  /** Absent: whoever has a certificate of the authority. */
+  allowedClients?: AllowedClients | undefined;
   /** Larger bodies are refused. */
   maximumBodyBytes: number;
   /** Event streams at the same time; more are refused with status 503. */
@@ -44,6 +51,8 @@ export interface ApiServerOptions {
   stopMs: number;
   /** A request was answered, or an event stream has ended. @param durationMs of streams undefined */
   onRequest?: (name: string, durationMs: number | undefined) => void;
+  /** A message was read and is not valid. @param reason what it is answered */
+  onInvalid?: (typeName: string, message: object, reason: string) => void;
   /** One line for each request, when somebody wants to know. */
   onAccess?: (request: IncomingMessage, response: ServerResponse, durationMs: number) => void;
   logger: Logger;
@@ -60,7 +69,11 @@ type StreamEndpoint = Exclude<Endpoint, CallEndpoint>;
 
 const protobuf = 'application/x-protobuf';
 const keepAliveMs = 180_000;
-const requestIdHeader = 'x-vcap-request-id';
+const largestBodiesAtOnce = 4;
+/** It names a cell. */
+const longestSubscription = 64 * 1024;
+/** Findings may be thousands. */
+const longestLoggedError = 1000;
 
 /**
  * The board's API over HTTP (docs/protocol/bbs.md §1): one message in, one message out, errors within the message. Until
@@ -70,12 +83,16 @@ export class ApiServer {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
   readonly #streams = new Set<EventStream>();
+  readonly #admission: Admission | undefined;
+  readonly #bodies: BodyBudget;
   #busy = 0;
   #onIdle: (() => void) | undefined;
   #api: Api | undefined;
 
   constructor(private readonly options: ApiServerOptions) {
-    const { tls } = options;
+    const { tls, allowedClients, maximumBodyBytes } = options;
+    this.#bodies = new BodyBudget(largestBodiesAtOnce * maximumBodyBytes);
+    this.#admission = allowedClients && new Admission(allowedClients, (...refused) => this.#logRefused(...refused));
     const settings = { keepAliveTimeout: 0, noDelay: true, keepAlive: true, keepAliveInitialDelay: keepAliveMs };
     const handle = (request: IncomingMessage, response: ServerResponse) => this.#handle(request, response);
     if (tls) {
@@ -155,12 +172,16 @@ export class ApiServer {
     const handled =
       'handler' in endpoint ? this.#call(endpoint, request, response) : this.#subscribe(endpoint, request, response);
     void handled
-      .catch((error: unknown) => this.#fail(endpoint, response, error))
+      .catch((error: unknown) => this.#fail(endpoint, request, response, error))
       .finally(() => this.#finish(endpoint, request, response, performance.now() - begun));
   }
 
   /** @returns undefined when the request has its answer already */
   #find(request: IncomingMessage, response: ServerResponse): Endpoint | undefined {
+    if (this.#admission?.admits(request.socket) === false) {
+      refuse(response, 403, 'this certificate may not ask here\n');
+      return undefined;
+    }
     const endpoints = this.#api?.endpoints.get(pathOf(request));
     const endpoint = endpoints?.find(({ route }) => route.method === request.method);
     if (endpoint) return endpoint;
@@ -170,29 +191,64 @@ export class ApiServer {
     return undefined;
   }
 
+  #logRefused({ commonNames, organizationalUnits }: Subject, { remoteAddress }: Socket): void {
+    this.options.logger.warn('bbs.client.not-allowed', {
+      remote_address: remoteAddress,
+      common_names: commonNames,
+      organizational_units: organizationalUnits,
+    });
+  }
+
   #finish(endpoint: Endpoint, request: IncomingMessage, response: ServerResponse, durationMs: number): void {
     this.#busy -= 1;
     if (this.#busy === 0) this.#onIdle?.();
-    if ('handler' in endpoint) this.options.onRequest?.(endpoint.name, durationMs);
+    const { logger, onRequest } = this.options;
+    if ('handler' in endpoint) onRequest?.(endpoint.name, durationMs);
+    logger.debug('bbs.request.done', {
+      route: endpoint.name,
+      duration_ms: Math.round(durationMs * 1000) / 1000,
+      ...traceData(requestIdOf(request)),
+    });
     this.options.onAccess?.(request, response, durationMs);
   }
 
   async #call(endpoint: CallEndpoint, request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { route } = endpoint;
+    const { maximumBodyBytes } = this.options;
+    if (!route.request) {
+      request.resume();
+      return this.#carryOut(endpoint, request, response, undefined);
+    }
+    const release = await this.#bodies.take(announcedBytes(request, maximumBodyBytes));
+    try {
+      await this.#carryOut(endpoint, request, response, await readBody(request, maximumBodyBytes));
+    } finally {
+      release();
+    }
+  }
+
+  async #carryOut(
+    endpoint: CallEndpoint,
+    request: IncomingMessage,
+    response: ServerResponse,
+    body: Buffer | undefined,
+  ): Promise<void> {
     const { route, handler } = endpoint;
-    const body = route.request ? await readBody(request, this.options.maximumBodyBytes) : undefined;
-    if (!body) request.resume();
     const message = body ? read(route, body) : {};
-    if (message === undefined) return answer(response, endpoint, failedAnswer(endpoint.name, invalidRequest));
+    const refuse = (error: BbsError) => this.#reply(endpoint, request, response, failedAnswer(endpoint.name, error));
+    if (message === undefined) return refuse(invalidRequest);
     const findings = route.findings(message);
     if (findings.length > 0) {
-      return answer(response, endpoint, failedAnswer(endpoint.name, failedValidation(findings)));
+      const error = failedValidation(findings);
+      if (route.request) this.options.onInvalid?.(route.request.name, message, error.message);
+      return refuse(error);
     }
-    const answered = handler(message, traceIdOf(request));
-    answer(response, endpoint, answered instanceof Promise ? await answered : answered);
+    const answered = handler(message, requestIdOf(request));
+    this.#reply(endpoint, request, response, answered instanceof Promise ? await answered : answered);
   }
 
   /** What nobody foresaw is told in short, and logged in full. */
-  #fail(endpoint: Endpoint, response: ServerResponse, error: unknown): void {
+  #fail(endpoint: Endpoint, request: IncomingMessage, response: ServerResponse, error: unknown): void {
     const { logger } = this.options;
     if (response.destroyed || response.headersSent) {
       response.destroy();
@@ -204,13 +260,33 @@ export class ApiServer {
     }
     if (error instanceof BodyTooLarge) response.setHeader('Connection', 'close');
     else if (!(error instanceof KeyTaken))
-      logger.error('bbs.request.failed', { route: endpoint.name, ...errorData(error) });
-    answer(response, endpoint, failedAnswer(endpoint.name, errorOf(error)));
+      logger.error('bbs.request.failed', {
+        route: endpoint.name,
+        ...traceData(requestIdOf(request)),
+        ...errorData(error),
+      });
+    this.#reply(endpoint, request, response, failedAnswer(endpoint.name, errorOf(error)));
+  }
+
+  /** What is refused is worth a line; that something is not there, or is there already, is so in many a client's normal day. */
+  #reply(endpoint: CallEndpoint, request: IncomingMessage, response: ServerResponse, fields: Answer<object>): void {
+    if ('error' in fields && fields.error) {
+      const { type, message } = fields.error as BbsError;
+      const data = {
+        route: endpoint.name,
+        error: message.slice(0, longestLoggedError),
+        ...traceData(requestIdOf(request)),
+      };
+      const { logger } = this.options;
+      if (isUsual(type)) logger.debug('bbs.request.refused', data);
+      else logger.info('bbs.request.refused', data);
+    }
+    answer(response, endpoint, fields);
   }
 
   async #subscribe({ name, route }: StreamEndpoint, request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { maximumBodyBytes, maximumStreams, maximumStreamBytes, heartbeatMs, onRequest } = this.options;
-    const body = await readBody(request, maximumBodyBytes);
+    const body = await readBody(request, Math.min(maximumBodyBytes, longestSubscription));
     const cellId = route.request ? decode(EventsByCellId, body).cellId : '';
     // Whoever comes after the streams were ended would never hear of it.
     if (this.#streams.size >= maximumStreams || !this.#server.listening) {
@@ -265,9 +341,8 @@ function pathOf({ url = '' }: IncomingMessage): string {
   return query === -1 ? url : url.slice(0, query);
 }
 
-function traceIdOf({ headers }: IncomingMessage): string {
-  const value = headers[requestIdHeader];
-  return typeof value === 'string' ? value : '';
+function isUsual(type: ErrorType): boolean {
+  return type === ErrorType.ResourceNotFound || type === ErrorType.ResourceExists;
 }
 
 function errorOf(error: unknown): BbsError {

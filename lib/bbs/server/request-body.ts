@@ -5,6 +5,18 @@ export class BodyTooLarge extends Error {}
 
 const none = Buffer.alloc(0);
 
+/** How large a body may come to be: what its header says, or else whatever is allowed. @throws BodyTooLarge */
+export function announcedBytes({ headers }: IncomingMessage, maximumBytes: number): number {
+  const { 'content-length': length, 'transfer-encoding': encoding } = headers;
+  if (length === undefined) return encoding === undefined ? 0 : maximumBytes;
+  if (Number(length) > maximumBytes) throw tooLarge(maximumBytes);
+  return Number(length);
+}
+
+function tooLarge(maximumBytes: number): BodyTooLarge {
+  return new BodyTooLarge(`the request body is larger than ${maximumBytes} bytes`);
+}
+
 /**
  * Reads a body as it comes.
  *
@@ -12,6 +24,7 @@ const none = Buffer.alloc(0);
  */
 export function readBody(request: IncomingMessage, maximumBytes: number): Promise<Buffer> {
   return new Promise((resolve, reject) => {
+    if (request.destroyed) return void reject(new Error('the client left before its request was read'));
     const chunks: Buffer[] = [];
     let size = 0;
     request.on('data', (chunk: Buffer) => {
@@ -19,7 +32,7 @@ export function readBody(request: IncomingMessage, maximumBytes: number): Promis
       if (size <= maximumBytes) return void chunks.push(chunk);
       request.pause();
       chunks.length = 0;
-      reject(new BodyTooLarge(`the request body is larger than ${maximumBytes} bytes`));
+      reject(tooLarge(maximumBytes));
     });
     request.once('end', () => resolve(chunks.length > 1 ? Buffer.concat(chunks) : (chunks[0] ?? none)));
     request.once('error', reject);

@@ -3,8 +3,8 @@ import type { TlsOptions } from 'node:tls';
 import { type Identity, tlsAmongComponents } from '../../http/internal-tls.js';
 
 /**
- * Mutual TLS as upstream's servers have it (docs/protocol/bbs.md §1): whoever has a certificate of the authority may do
- * everything.
+ * Mutual TLS as upstream's servers have it (docs/protocol/bbs.md §1): whoever has a certificate of the authority gets a
+ * connection; whether it may ask, `Admission` says.
  */
 export function serverTls(identity: Identity): TlsOptions {
   return {

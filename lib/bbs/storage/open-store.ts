@@ -1,8 +1,7 @@
 import type { DatabaseOptions } from '../../database/database.js';
-import type { QueryObserver } from '../../database/query-observer.js';
-import type { Logger } from '../../logging/logger.js';
+import type { DatabaseObserver } from '../../database/database-observer.js';
 import type { BbsConfig } from '../config.js';
-import { SqlStore } from './sql-store.js';
+import { SqlStore, type SqlStoreOptions } from './sql-store.js';
 
 /** What a board that fell silent has begun is over before another one takes its place. */
 const longestIdleMs = 5000;
@@ -21,19 +20,16 @@ export function databaseOptions(config: BbsConfig): DatabaseOptions {
   };
 }
 
-export interface OpenStoreOptions {
-  queries: QueryObserver;
-  logger: Logger;
-  /** Nanoseconds since 1970. @default the system's clock */
-  now?: () => bigint;
+export interface OpenStoreOptions extends Omit<SqlStoreOptions, 'database' | 'keys'> {
+  /** Hears of the database. */
+  observer: DatabaseObserver;
 }
 
 /** @throws when the encryption keys cannot be used, naming the key of the configuration */
-export function openStore(config: BbsConfig, { queries, logger, now }: OpenStoreOptions): SqlStore {
+export function openStore(config: BbsConfig, { observer, ...options }: OpenStoreOptions): SqlStore {
   return SqlStore.create({
-    database: { ...databaseOptions(config), observer: queries },
+    ...options,
+    database: { ...databaseOptions(config), observer },
     keys: { activeLabel: config.active_key_label, passphrases: config.encryption_keys },
-    logger,
-    ...(now && { now }),
   });
 }

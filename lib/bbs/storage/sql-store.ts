@@ -18,6 +18,10 @@ export interface SqlStoreOptions {
   database: DatabaseOptions;
   keys: KeyRingOptions;
   logger: Logger;
+  /** The tables are as they should be; that took so long, ms. */
+  onMigrated?: (durationMs: number) => void;
+  /** All rows are encrypted with the active key, which they were not before. */
+  onEncrypted?: (durationMs: number) => void;
   /** Nanoseconds since 1970. @default the system's clock */
   now?: () => bigint;
 }
@@ -68,7 +72,9 @@ export class SqlStore implements Store {
     const database = this.#opened();
     // Before anything is changed.
     if ((await readVersion(database)) !== undefined) await checkKeyLabel(database, this.#keys);
+    const begun = performance.now();
     await migrate(database, this.#keys, this.#options.logger);
+    this.#options.onMigrated?.(performance.now() - begun);
     const isDue = await isRotationDue(database, this.#keys);
     const guard = await beginReign(database);
     const onWritten = (rows: readonly RowWrite[]) => {
@@ -121,11 +127,13 @@ export class SqlStore implements Store {
 
   /** A failure leaves a mixture that every start can read and finish. */
   async #rotate(database: Database<BoardTables>, writer: Writer): Promise<void> {
-    const { logger } = this.#options;
+    const { logger, onEncrypted } = this.#options;
     const { signal } = this.#stopping;
+    const begun = performance.now();
     const onUnreadable = (table: RowTable, id: string, error: Undecodable) => this.#report(table, id, error);
     try {
       await rotateKeys({ database, keys: this.#keys, writer, logger, signal, onUnreadable });
+      if (!signal.aborted) onEncrypted?.(performance.now() - begun);
     } catch (error) {
       if (signal.aborted || error instanceof ReignLost) return;
       logger.error('encrypting the rows with the active key has failed; the next start goes on', errorData(error));

@@ -27,8 +27,8 @@ export async function apps(session: Session, asJson: boolean): Promise<void> {
 export async function app(session: Session, name: string, asJson: boolean): Promise<void> {
   const found = await session.client.getApp(name);
   const areInstancesKnown = found.state === 'STARTED' && found.package_state === 'STAGED';
-  const instances = areInstancesKnown ? await session.client.instances(found.guid) : {};
-  if (asJson) return printJson(session, { ...found, instance_states: instances });
+  const findInstances = async () => (areInstancesKnown ? session.client.instances(found.guid) : {});
+  if (asJson) return printJson(session, { ...found, instance_states: await findInstances() });
   const facts = [
     ['name', found.name],
     ['guid', found.guid],
@@ -45,6 +45,8 @@ export async function app(session: Session, name: string, asJson: boolean): Prom
   ];
   for (const [key = '', value = ''] of facts) session.line(`${`${key}:`.padEnd(12)}${value}`);
   if (!areInstancesKnown || found.instances === 0) return;
+  // Last: what is known of the app is of use where nobody tells of its instances.
+  const instances = await findInstances();
   session.line();
   showInstances(session, instances);
 }

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { writeFileAtomically } from '../../files/atomic-write.js';
+import { ownIds } from './users/id-map.js';
 
 const limitsSchema = z.object({
   memoryBytes: z.number().exactOptional(),
@@ -43,6 +44,8 @@ const networkLeaseSchema = z.looseObject({
 
 const identitySchema = z.object({ pid: z.number(), startTime: z.number() });
 
+const idRangeSchema = z.object({ start: z.number(), length: z.number() });
+
 const peaSchema = z.object({
   /** What the runtime knows it by. */
   runtimeId: z.string(),
@@ -76,6 +79,8 @@ const stateSchema = z.object({
   isPrivileged: z.boolean().default(false),
   /** Whether root inside is somebody else outside. */
   hasUserNamespace: z.boolean().default(false),
+  /** Of the user namespace, if it has one: the engine's own may be another one by now. */
+  idMap: z.object({ users: idRangeSchema, groups: idRangeSchema }).default(ownIds),
   env: z.array(z.string()),
   properties: z.record(z.string(), z.string()),
   limits: limitsSchema,

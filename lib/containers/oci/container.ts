@@ -1,5 +1,6 @@
 import type { Readable } from 'node:stream';
 import { isRunning, type ProcessIdentity } from '../../process/identity.js';
+import { Turnstile } from '../../process/turnstile.js';
 import { waitUntil } from '../../process/wait.js';
 import type {
   Container,
@@ -27,7 +28,6 @@ import { endProcesses } from './removal.js';
 import { setAttributes } from './streams/stream-in-attributes.js';
 import { tellAttributes } from './streams/stream-out-attributes.js';
 import type { SupervisedProcess } from './supervisor/supervised-process.js';
-import { Turnstile } from './turnstile.js';
 
 export interface OciContainerOptions {
   host: Host;

@@ -2,14 +2,14 @@ import { chown, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import type { ContainerSpec } from '../engine.js';
 import { type ContainerState, StateFile } from './container-state.js';
-import { confinementOf, type Host, runtimeOf } from './host.js';
+import { confinementOf, type Host, idMapOf, runtimeOf } from './host.js';
 import type { CgroupPlace, Image, NetworkLease } from './ports.js';
 import { endProcesses, removeDirectory } from './removal.js';
 import { bundleConfig } from './runtime/bundle.js';
 import { userMounts } from './runtime/bundle-mounts.js';
 import { hostsFileContent, resolvConfContent } from './runtime/host-files.js';
 import type { Step } from './steps.js';
-import { rootOutside } from './users/id-map.js';
+import { type IdMap, rootOutside } from './users/id-map.js';
 
 /** A container that is being made. */
 export interface Creation {
@@ -23,8 +23,13 @@ export interface Creation {
 }
 
 /** Whether a container gets a user namespace, and so a root file system with the owners that it needs. */
-export function hasUserNamespace(host: Host, spec: ContainerSpec): boolean {
+function hasUserNamespace(host: Host, spec: ContainerSpec): boolean {
   return host.runtimes.hasUserNamespaces && spec.privileged !== true;
+}
+
+/** As `idMapOf`, of a container to be made. */
+export function idMapFor(host: Host, spec: ContainerSpec): { idMap?: IdMap } {
+  return idMapOf({ hasUserNamespace: hasUserNamespace(host, spec), idMap: host.userNamespaces.idMap });
 }
 
 /** Begins a creation; nothing is on the disk yet. */
@@ -38,6 +43,7 @@ export function beginCreation(host: Host, handle: string, spec: ContainerSpec, i
     runtime: host.runtimes.runtime.name,
     isPrivileged: spec.privileged ?? false,
     hasUserNamespace: hasUserNamespace(host, spec),
+    idMap: host.userNamespaces.idMap,
     env: [...image.env, ...(spec.env ?? [])],
     properties: { ...spec.properties },
     limits: { ...spec.limits },
@@ -129,7 +135,7 @@ const openings: Step<Creation> = {
 const bundle: Step<Creation> = {
   name: 'bundle',
   async run({ host, spec, file, place }) {
-    const { handle, volume, network, hasUserNamespace } = file.state;
+    const { handle, volume, network, hasUserNamespace, idMap } = file.state;
     if (!volume || !network || !place) throw new Error(`container ${handle} has no volume, network or group yet`);
     const { cgroups } = host;
     const confinement = confinementOf(host, file.state);
@@ -139,7 +145,7 @@ const bundle: Step<Creation> = {
       handle,
       rootfs: host.depot.pathOf(volume.mountPoint),
       networkNamespace: network.namespacePath,
-      ...(hasUserNamespace && { userNamespace: userNamespaceOf(host, network) }),
+      ...(hasUserNamespace && { userNamespace: { path: userNamespaceOf(host, network), idMap } }),
       confinement,
       place,
       cgroupsVersion: cgroups.version,

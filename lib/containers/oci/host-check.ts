@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, rmdir, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { realPathOf } from '../../files/real-path.js';
 import { silentLogger } from '../../logging/logger.js';
@@ -30,9 +30,8 @@ const megabyte = 1024 * 1024;
 export async function checkHost(options: Omit<OciEngineOptions, 'logger'>): Promise<HostFinding[]> {
   const findings = await checkPrograms();
   if (findings.some(({ state, optional }) => state !== 'ok' && optional === undefined)) return findings;
-  findings.push(
-    ...(await inScratch(options.depotDirectory, (scratch) => checkFeatures(scratch, options.diskQuotaDriver))),
-  );
+  findings.push(...(await inScratch(options.depotDirectory, (scratch) => checkFeatures(scratch, options))));
+  findings.push(await checkDefaultRootfs(options.defaultRootfs));
   for (const runtime of runtimeNames) findings.push(await checkRuntime(runtime, options));
   return findings;
 }
@@ -64,6 +63,25 @@ async function checkProgram(name: string, debianPackage: string): Promise<HostFi
   return { subject, state: 'missing', detail: 'not installed', remedy: `apt-get install ${debianPackage}` };
 }
 
+/** Subject of the finding about what containers are made from that name nothing. */
+export const defaultRootfsSubject = 'default root file system';
+
+/** What containers are made from that name nothing. Images that have to be fetched are left alone. */
+async function checkDefaultRootfs(path: string | undefined): Promise<HostFinding> {
+  const subject = defaultRootfsSubject;
+  if (path === undefined) {
+    const optional = 'containers that name no root file system';
+    return { subject, state: 'missing', detail: 'none is configured', optional };
+  }
+  if (!path.startsWith('/')) return { subject, state: 'ok', detail: `${path} (not looked at)` };
+  const status = await stat(path).catch(() => undefined);
+  if (!status) return { subject, state: 'missing', detail: `${path} is not there`, remedy: `bin/make-stack ${path}` };
+  if (status.isFile()) return { subject, state: 'ok', detail: `the archive ${path}` };
+  const hasUsers = await stat(join(path, 'etc/passwd')).catch(() => undefined);
+  if (hasUsers) return { subject, state: 'ok', detail: path };
+  return { subject, state: 'fails', detail: `${path} has no etc/passwd`, remedy: `bin/make-stack ${path}` };
+}
+
 async function checkRuntime(runtime: RuntimeName, options: Omit<OciEngineOptions, 'logger'>): Promise<HostFinding> {
   const subject = `runtime ${runtime}`;
   if ((await findProgram(runtime)) === undefined) {
@@ -92,12 +110,24 @@ async function checkRuntime(runtime: RuntimeName, options: Omit<OciEngineOptions
 /** Lends a directory beside the depot, where the file system is the same. */
 async function inScratch<Result>(depot: string, use: (scratch: string) => Promise<Result>): Promise<Result> {
   const parent = dirname(realPathOf(depot));
-  await mkdir(parent, { recursive: true });
+  const made = await mkdir(parent, { recursive: true });
   const scratch = await mkdtemp(join(parent, 'check-'));
   try {
     return await use(scratch);
   } finally {
     await rm(scratch, { recursive: true, force: true });
+    if (made !== undefined) await removeEmpty(parent, made);
+  }
+}
+
+/** Removes a directory and those above it up to `last`, unless somebody has put something there meanwhile. */
+async function removeEmpty(directory: string, last: string): Promise<void> {
+  for (let path = directory; ; path = dirname(path)) {
+    const isGone = await rmdir(path).then(
+      () => true,
+      () => false,
+    );
+    if (!isGone || path === last || path === '/') return;
   }
 }
 

@@ -1,11 +1,17 @@
-import { readFile } from 'node:fs/promises';
+import { readFile, rm, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { silentLogger } from '../../logging/logger.js';
 import { runCommand } from '../../process/command.js';
-import { HostRequirementError } from '../errors.js';
+import { HostRequirementError, InvalidSpecError } from '../errors.js';
 import { findHierarchies } from './cgroups/hierarchies.js';
 import type { HostFinding } from './host-finding.js';
 import { listMounts, type MountPoint } from './mounts.js';
+import { interfaceWith } from './network/host.js';
+import { createNetwork } from './network/network.js';
+import type { OciEngineOptions } from './oci-engine.js';
+import type { Network } from './ports.js';
+import { engineTag } from './tag.js';
+import type { IdMap } from './users/id-map.js';
 import { UserNamespaces } from './users/user-namespaces.js';
 import type { DriverSetting } from './volumes/disk-driver.js';
 import { examineProjectDrivers } from './volumes/quota/driver-choice.js';
@@ -14,18 +20,28 @@ import { createVolumes } from './volumes/volumes.js';
 /** Without these the engine cannot limit containers. */
 const neededControllers = ['cpu', 'memory', 'pids'];
 const megabyte = 1024 * 1024;
+/** `statfs(2)` */
+const tmpfsType = 0x01021994;
+
+/** Options of the engine that say what a feature must be like. */
+export type FeatureOptions = Pick<
+  OciEngineOptions,
+  'diskQuotaDriver' | 'idMap' | 'networkPool' | 'portPool' | 'externalIp' | 'mtu'
+>;
 
 /**
- * What the kernel gives the engine, each tried out: control groups, disk quotas, user namespaces, traffic shaping.
+ * What the kernel gives the engine, each tried out: control groups, disk quotas, user namespaces, networks, traffic
+ * shaping.
  *
  * @param scratch a directory on the depot's file system, empty; so it is afterwards
  */
-export async function checkFeatures(scratch: string, driver: DriverSetting = 'auto'): Promise<HostFinding[]> {
+export async function checkFeatures(scratch: string, options: FeatureOptions = {}): Promise<HostFinding[]> {
   const mounts = await listMounts();
   return [
     await checkControlGroups(mounts),
-    await checkDiskQuota(scratch, mounts, driver),
-    await checkUserNamespaces(),
+    await checkDiskQuota(scratch, mounts, options.diskQuotaDriver ?? 'auto'),
+    await checkUserNamespaces(options.idMap),
+    await checkNetwork(scratch, options),
     await checkBandwidth(),
   ];
 }
@@ -79,7 +95,8 @@ async function checkDiskQuota(scratch: string, mounts: MountPoint[], driver: Dri
     await volumes.release(lease);
     const better = others.flatMap((other) => (other.isUsable || lease.driver !== 'loop-image' ? [] : [other]));
     const reasons = better.map(({ name, reason }) => `; not ${name}: ${reason}`);
-    return { subject, state: 'ok', detail: `${lease.driver}, ${cost}${reasons.join('')}` };
+    const inMemory = (await isInMemory(scratch)) ? '; the depot lies in memory, and with it all that is written' : '';
+    return { subject, state: 'ok', detail: `${lease.driver}, ${cost}${inMemory}${reasons.join('')}` };
   } catch (error) {
     const demanded = others.find(({ name }) => name === driver);
     const remedy = demanded?.isUsable === false ? { remedy: demanded.remedy } : {};
@@ -89,16 +106,53 @@ async function checkDiskQuota(scratch: string, mounts: MountPoint[], driver: Dri
   }
 }
 
-async function checkUserNamespaces(): Promise<HostFinding> {
+async function isInMemory(directory: string): Promise<boolean> {
+  return (await statfs(directory)).type === tmpfsType;
+}
+
+/** @param idMap without it, a host need not have them */
+async function checkUserNamespaces(idMap: IdMap | undefined): Promise<HostFinding> {
   const subject = 'user namespaces';
-  const optional = "containers whose root is not the host's";
+  const optional = idMap ? {} : { optional: "containers whose root is not the host's" };
   const begun = performance.now();
   try {
-    await new UserNamespaces().enable();
-    return { subject, state: 'ok', detail: `made in ${Math.round(performance.now() - begun)} ms`, optional };
+    await new UserNamespaces(idMap).enable();
+    return { subject, state: 'ok', detail: `made in ${Math.round(performance.now() - begun)} ms`, ...optional };
   } catch (error) {
     const remedy = error instanceof HostRequirementError ? 'sysctl user.max_user_namespaces=65536' : undefined;
-    return { subject, state: 'fails', detail: (error as Error).message, optional, ...(remedy && { remedy }) };
+    return { subject, state: 'fails', detail: (error as Error).message, ...optional, ...(remedy && { remedy }) };
+  }
+}
+
+/** A network with a mapped port, made and removed, and the address that mapped ports will be told to answer on. */
+async function checkNetwork(scratch: string, options: FeatureOptions): Promise<HostFinding> {
+  const subject = 'network';
+  const remedy = 'boot a kernel with veth, bridges and netfilter, or load the modules';
+  let network: Network | undefined;
+  try {
+    network = createNetwork({
+      tag: engineTag(join(scratch, 'network')),
+      portStateFile: join(scratch, 'ports', 'ports.json'),
+      ...(options.networkPool !== undefined && { pool: options.networkPool }),
+      ...(options.portPool && { ports: options.portPool }),
+      ...(options.externalIp !== undefined && { externalIp: options.externalIp }),
+      ...(options.mtu !== undefined && { mtu: options.mtu }),
+      spares: 0,
+      logger: silentLogger,
+    });
+    await network.start();
+    const begun = performance.now();
+    const lease = await network.create({ handle: 'check', netIn: [{}], netOut: [] });
+    const cost = `${Math.round(performance.now() - begun)} ms a network`;
+    await network.release(lease);
+    const foreign = interfaceWith(lease.externalIp) === undefined ? ', which no interface of this host has' : '';
+    return { subject, state: 'ok', detail: `${cost}; mapped ports answer on ${lease.externalIp}${foreign}` };
+  } catch (error) {
+    const { message } = error as Error;
+    return { subject, state: 'fails', detail: message, ...(!(error instanceof InvalidSpecError) && { remedy }) };
+  } finally {
+    await network?.teardown().catch(() => {});
+    await rm(join(scratch, 'ports'), { recursive: true, force: true });
   }
 }
 

@@ -6,7 +6,7 @@ import type { ContainerState } from './container-state.js';
 import type { HostTools } from './host-tools.js';
 import type { DepotLayout } from './layout.js';
 import type { MigrationWarmer } from './migration-warmer.js';
-import type { Cgroups, Images, Network, Ownership, Volumes } from './ports.js';
+import type { Cgroups, Images, Network, Volumes } from './ports.js';
 import type { ReachableDepot } from './reachable-depot.js';
 import type { Confinement } from './runtime/bundle.js';
 import type { BundleMount } from './runtime/bundle-mounts.js';
@@ -19,7 +19,7 @@ import type { StartActivity } from './start-activity.js';
 import type { ContainerShell } from './streams/container-shell.js';
 import type { TarStreams } from './streams/tar-streams.js';
 import type { Supervisor } from './supervisor/supervisor.js';
-import { rootOutside } from './users/id-map.js';
+import { type IdMap, rootOutside } from './users/id-map.js';
 import type { UserNamespaces } from './users/user-namespaces.js';
 
 /** What a started engine works with: the collaborators, and what was found out about this host. */
@@ -51,9 +51,9 @@ export interface Host {
   logger: Logger;
 }
 
-/** Owners that files of an image must have on the host. */
-export function ownershipFor(hasUserNamespace: boolean): Ownership {
-  return hasUserNamespace ? 'shifted' : 'real';
+/** By which map ids of a container become ids of the host; nothing when they are the same. */
+export function idMapOf(state: Pick<ContainerState, 'hasUserNamespace' | 'idMap'>): { idMap?: IdMap } {
+  return state.hasUserNamespace ? { idMap: state.idMap } : {};
 }
 
 /** What the processes of a container are confined by. */

@@ -5,6 +5,7 @@ import { join } from 'node:path';
  *
  *   <depot>/@run/<handle>/         what lives as long as the containers do: state, bundle, processes (a tmpfs)
  *   <depot>/@run/@runtime/<name>/  the runtimes' own state
+ *   <depot>/@run/@engine           the process whose depot it is
  *   <depot>/@run/@owners/          layers that hold owners of files only, made in a moment
  *   <depot>/@output/<handle>/<id>/ kept output of a process
  *   <depot>/@images/               image layers, which outlive the containers made from them
@@ -36,6 +37,11 @@ export class DepotLayout {
   /** All of them. */
   get directories(): string[] {
     return [this.run, this.output, this.images, this.volumes, this.network];
+  }
+
+  /** Tells which process works in the depot. */
+  get claim(): string {
+    return join(this.run, '@engine');
   }
 
   /** Where a container is made to see what works. */

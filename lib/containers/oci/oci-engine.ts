@@ -14,6 +14,7 @@ import { checkNameSettings, type NameSettings } from './runtime/host-files.js';
 import type { RuntimeName } from './runtime/oci-runtime.js';
 import { StartActivity } from './start-activity.js';
 import { engineTag } from './tag.js';
+import type { IdMap } from './users/id-map.js';
 import { UserNamespaces } from './users/user-namespaces.js';
 import type { DriverSetting } from './volumes/disk-driver.js';
 import { createVolumes } from './volumes/volumes.js';
@@ -58,6 +59,8 @@ export interface OciEngineOptions {
   additionalHostEntries?: string[];
   /** Of the containers' links. @default that of the interface with the external address, at most 1500 */
   mtu?: number;
+  /** How long a released subnet rests before it is handed out again, milliseconds. @default 5000 */
+  subnetRestMs?: number;
   /** TCP settings of containers, by name below `net.ipv4`. @default what the host has */
   tcp?: TcpSettings;
   /**
@@ -71,6 +74,11 @@ export interface OciEngineOptions {
   maxParallelCreates?: number;
   /** Unprivileged containers get a user namespace of their own, where the host can make them. @default true */
   userNamespaces?: boolean;
+  /**
+   * Who others than root are on the host, in containers with a user namespace. When it is given, a host that cannot make
+   * one is refused. @default themselves
+   */
+  idMap?: IdMap;
   /** Whether privileged containers may be made. @default true */
   allowPrivileged?: boolean;
   /** Set-user-id programs and file capabilities lend nothing in unprivileged containers. @default false */
@@ -106,7 +114,7 @@ export function createOciEngine(options: OciEngineOptions): ContainerEngine {
     ...(options.keptImageBytes !== undefined && { keptBytes: options.keptImageBytes }),
     logger,
   });
-  const userNamespaces = new UserNamespaces();
+  const userNamespaces = new UserNamespaces(options.idMap);
   return new OciEngine(
     {
       images,
@@ -135,6 +143,7 @@ export function createOciEngine(options: OciEngineOptions): ContainerEngine {
         dnsServers: [...names.dnsServers, ...names.additionalDnsServers],
         ...(options.mtu !== undefined && { mtu: options.mtu }),
         ...(options.tcp && { tcp: options.tcp }),
+        ...(options.subnetRestMs !== undefined && { subnetRestMs: options.subnetRestMs }),
         logger,
       }),
       launcher,
@@ -153,6 +162,7 @@ export function createOciEngine(options: OciEngineOptions): ContainerEngine {
       runtime: options.runtime ?? 'auto',
       runtimeTimeoutMs: options.runtimeTimeoutMs ?? defaultRuntimeTimeoutMs,
       userNamespaces: options.userNamespaces ?? true,
+      demandsUserNamespaces: options.idMap !== undefined,
       allowPrivileged: options.allowPrivileged ?? true,
       noNewPrivileges: options.noNewPrivileges ?? false,
       maxContainers: Math.floor(addressesIn(networkPool) / addressesPerContainer),

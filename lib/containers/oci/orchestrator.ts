@@ -1,9 +1,11 @@
 import { randomUUID } from 'node:crypto';
-import { mkdir, readdir, rm, rmdir, statfs } from 'node:fs/promises';
+import { readdir, rm, rmdir, statfs } from 'node:fs/promises';
 import { availableParallelism, totalmem } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { makeDirectories } from '../../files/directories.js';
 import { errorData, type Logger } from '../../logging/logger.js';
 import type { Launcher } from '../../process/launcher.js';
+import { Turnstile } from '../../process/turnstile.js';
 import type {
   Capacity,
   Container,
@@ -17,8 +19,9 @@ import { HandleInUseError, InvalidSpecError, UnknownHandleError } from '../error
 import { OciContainer } from './container.js';
 import { checkBindSources, checkContainerSpec } from './container-spec.js';
 import { readBootId, type StateFile } from './container-state.js';
-import { beginCreation, creationStages, hasUserNamespace } from './creation.js';
-import { type Host, ownershipFor } from './host.js';
+import { beginCreation, creationStages, idMapFor } from './creation.js';
+import { DepotClaim } from './depot-claim.js';
+import type { Host } from './host.js';
 import { findHostTools } from './host-tools.js';
 import { DepotLayout } from './layout.js';
 import { MigrationWarmer } from './migration-warmer.js';
@@ -37,7 +40,6 @@ import { prepareAttributeTool } from './streams/attribute-tool.js';
 import { ContainerShell } from './streams/container-shell.js';
 import { TarStreams } from './streams/tar-streams.js';
 import { Supervisor } from './supervisor/supervisor.js';
-import { Turnstile } from './turnstile.js';
 import type { UserNamespaces } from './users/user-namespaces.js';
 
 export interface OciEngineCollaborators {
@@ -62,6 +64,8 @@ export interface OciEngineSettings {
   maxContainers: number;
   /** Whether unprivileged containers get a user namespace, where the host can make them. */
   userNamespaces: boolean;
+  /** A host that cannot make them is refused. */
+  demandsUserNamespaces: boolean;
   allowPrivileged: boolean;
   /** Programs in unprivileged containers cannot gain capabilities. */
   noNewPrivileges: boolean;
@@ -92,6 +96,7 @@ export class OciEngine implements ContainerEngine {
   readonly #turnstile: Turnstile;
   /** There even when the start has failed. */
   #depot: ReachableDepot | undefined;
+  #claim: DepotClaim | undefined;
   #host: Host | undefined;
   #timer: NodeJS.Timeout | undefined;
   #isStopping = false;
@@ -106,11 +111,12 @@ export class OciEngine implements ContainerEngine {
   async start(): Promise<void> {
     const { images, volumes, network, cgroups, launcher, userNamespaces } = this.#collaborators;
     const { layout } = this.#settings;
-    await mkdir(layout.output, { recursive: true, mode: 0o711 });
+    await makeDirectories(layout.output, 0o711);
     // Before anything is mounted below it.
     const depot = await ReachableDepot.prepare(layout.depot);
     this.#depot = depot;
     await mountScratch(layout.run);
+    this.#claim = await DepotClaim.take(layout.claim, layout.depot);
     const tools = await findHostTools();
     launcher.start();
     // Before the first network is made, which belongs to one.
@@ -129,6 +135,7 @@ export class OciEngine implements ContainerEngine {
       programMounts: ownPrograms,
       probeDirectory: depot.pathOf(layout.probe),
       ...(hasUserNamespaces && { userNamespaces }),
+      demandsUserNamespaces: this.#settings.demandsUserNamespaces,
       tools,
       cgroups,
       launcher,
@@ -166,6 +173,7 @@ export class OciEngine implements ContainerEngine {
   async stop(): Promise<void> {
     await this.#settle();
     await this.#collaborators.launcher.stop();
+    await this.#claim?.release();
   }
 
   async release(): Promise<void> {
@@ -174,6 +182,7 @@ export class OciEngine implements ContainerEngine {
       await this.#giveBack();
     } finally {
       await this.#collaborators.launcher.stop();
+      await this.#claim?.release();
     }
   }
 
@@ -196,6 +205,8 @@ export class OciEngine implements ContainerEngine {
 
   async #giveBack(): Promise<void> {
     const { layout } = this.#settings;
+    // Another engine works there.
+    if (!this.#claim) return;
     if ((await readdir(layout.run).catch(() => [])).some(DepotLayout.isHandle)) return;
     const { network, cgroups } = this.#collaborators;
     await Promise.all([network.teardown(), cgroups.teardown()]);
@@ -225,7 +236,7 @@ export class OciEngine implements ContainerEngine {
 
   async prepare(rootfs: string): Promise<void> {
     const host = this.#started();
-    const image = await host.images.acquire(rootfs, { ownership: ownershipFor(hasUserNamespace(host, { rootfs })) });
+    const image = await host.images.acquire(rootfs, idMapFor(host, { rootfs }));
     host.images.release(image.layers);
   }
 
@@ -269,7 +280,7 @@ export class OciEngine implements ContainerEngine {
     await this.#removals.get(handle);
     // Fetching an image may take minutes: no other creation waits for it.
     const image = await host.images.acquire(spec.rootfs, {
-      ownership: ownershipFor(hasUserNamespace(host, spec)),
+      ...idMapFor(host, spec),
       ...(spec.credentials && { credentials: spec.credentials }),
     });
     try {
@@ -317,13 +328,14 @@ export class OciEngine implements ContainerEngine {
     }
   }
 
-  /** A host that cannot make them still runs containers, less well isolated. */
+  /** A host that cannot make them still runs containers, less well isolated, unless they are demanded. */
   async #enableUserNamespaces(): Promise<boolean> {
     if (!this.#settings.userNamespaces) return false;
     try {
       await this.#collaborators.userNamespaces.enable();
       return true;
     } catch (error) {
+      if (this.#settings.demandsUserNamespaces) throw error;
       this.#logger.warn('containers.user-namespaces.unusable', errorData(error));
       return false;
     }

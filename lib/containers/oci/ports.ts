@@ -9,14 +9,12 @@
  * path, so that several engines share a host. Calls that concern one container come one after the other.
  */
 import type { ContainerMetrics, DiskScope, NetOutRule, PortMapping } from '../engine.js';
+import type { IdMap } from './users/id-map.js';
 
 export interface DiskUsage {
   bytesUsed: number;
   inodesUsed: number;
 }
-
-/** Whose the files of an image are on the disk: `shifted` for containers in a user namespace (`users/id-map.ts`). */
-export type Ownership = 'real' | 'shifted';
 
 /** What a root file system is made from; refers to layers in the store until it is released. */
 export interface Image {
@@ -40,8 +38,8 @@ export interface Image {
 }
 
 export interface ImageOptions {
-  /** @default 'real' */
-  ownership?: Ownership;
+  /** Of the user namespace that it is for: its files get the owners on the disk that they have within. @default none */
+  idMap?: IdMap;
   /** For an image in a registry that asks for them. */
   credentials?: { username: string; password: string };
   /** Gives up waiting. */

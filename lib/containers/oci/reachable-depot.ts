@@ -1,7 +1,7 @@
 import { mkdir, rmdir, stat } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import { isBeneath } from '../../files/beneath.js';
-import { aliasMount, unmount } from './mounts.js';
+import { aliasMount, listMounts, unmount } from './mounts.js';
 import { engineTag } from './tag.js';
 
 /**
@@ -17,8 +17,10 @@ export class ReachableDepot {
 
   /** Looks at the path, and mounts when that is needed and was not done by an engine before this one. */
   static async prepare(depot: string): Promise<ReachableDepot> {
-    if (await isOpenToOthers(depot)) return new ReachableDepot(depot, undefined);
     const alias = `/run/isthmus-${engineTag(depot)}`;
+    // Containers of before may count on the other path, also when the directories have been opened since.
+    const isMounted = (await listMounts()).some(({ path }) => path === alias);
+    if (!isMounted && (await isOpenToOthers(depot))) return new ReachableDepot(depot, undefined);
     await mkdir(alias, { recursive: true, mode: 0o711 });
     await aliasMount(depot, alias);
     return new ReachableDepot(depot, alias);

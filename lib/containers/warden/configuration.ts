@@ -20,10 +20,14 @@ export interface WardenConfiguration {
     dnsServers: string[];
     /** Of the containers' links; absent: the engine's own choice. */
     mtu?: number;
+    /** How long a released network rests before it is handed out again. */
+    subnetRestMs: number;
   };
   logging: { level: StenoLevel; file?: string };
   /** TCP port on the loopback that tells of health. */
   healthPort: number;
+  /** File that the number of the process is written to. */
+  pidFile?: string;
 }
 
 const defaultNetworkPool = '10.254.0.0/24';
@@ -52,6 +56,8 @@ const network = z
     pool_size: z.int().min(1).max(65_536).optional(),
     allow_networks: z.array(z.string()).nullish(),
     allow_host_access: z.boolean().default(false),
+    /** Seconds. */
+    release_delay: z.number().min(0).max(86_400).default(5),
     dns_servers: z.array(z.string()).nullish(),
     mtu: z.int().min(68).max(65_535).optional(),
   })
@@ -78,6 +84,7 @@ const schema = z.object({
     job_output_limit: z.int().min(1).optional(),
     quota: z.object({ disk_quota_enabled: z.boolean().default(true) }).prefault({}),
     syslog_socket: z.string().nullish(),
+    pidfile: z.string().nullish(),
   }),
   network,
   port: ports,
@@ -119,9 +126,11 @@ export function readWardenConfiguration(value: unknown): WardenConfiguration {
       allowHostAccess: network.allow_host_access,
       dnsServers: network.dns_servers ?? [],
       ...(network.mtu !== undefined && { mtu: network.mtu }),
+      subnetRestMs: network.release_delay * 1000,
     },
     logging: { level: logging.level, ...(logging.file && { file: logging.file }) },
     healthPort: health.port,
+    ...(server.pidfile && { pidFile: server.pidfile }),
   };
 }
 

@@ -11,9 +11,11 @@ import {
   type TypeCastField,
 } from 'mysql2';
 import { InvalidConnectionString, parseMysqlAddress, type ServerAddress } from '../connection-string.js';
+import type { DatabaseObserver } from '../database-observer.js';
 import { CommitUnknown, DatabaseContention, DatabaseUnreachable, GuardFailed, QueryRefused } from '../errors.js';
 import { type TlsTrust, tlsTrust } from '../tls.js';
 import type { Backend } from './backend.js';
+import { sendGuarded } from './guarded.js';
 import { OpenSockets } from './open-sockets.js';
 import type { ServerOptions } from './server-options.js';
 
@@ -33,7 +35,8 @@ export class MysqlBackend implements Backend {
   readonly adapter = new MysqlAdapter();
   readonly compiler = new MysqlQueryCompiler();
   readonly #pool: Pool;
-  readonly #sockets = new OpenSockets();
+  readonly #sockets: OpenSockets;
+  readonly #observer: DatabaseObserver | undefined;
   #stopped: Promise<void> | undefined;
 
   /** @throws DatabaseUnreachable, InvalidConnectionString */
@@ -46,7 +49,7 @@ export class MysqlBackend implements Backend {
         'for the verification of its identity the server must have a name, not an address',
       );
     }
-    const backend = new MysqlBackend(createPool(poolOptions(address, trust, options)), sessionSettings(options));
+    const backend = new MysqlBackend(createPool(poolOptions(address, trust, options)), options);
     try {
       (await backend.#connect()).release();
       return backend;
@@ -56,8 +59,11 @@ export class MysqlBackend implements Backend {
     }
   }
 
-  private constructor(pool: Pool, settings: string) {
+  private constructor(pool: Pool, options: ServerOptions) {
+    const settings = sessionSettings(options);
     this.#pool = pool;
+    this.#observer = options.observer;
+    this.#sockets = new OpenSockets(options.observer);
     // The first of what a new connection is asked.
     pool.on('connection', (connection) => {
       // The types leave it out.
@@ -87,8 +93,7 @@ export class MysqlBackend implements Backend {
   ): Promise<number[]> {
     const connection = await this.#connect();
     try {
-      const affected = await sendAll(connection, guard ? [guard, ...queries] : queries, timeoutMs);
-      if (guard && affected.shift() === 0) throw new GuardFailed('the guard of the transaction found no row');
+      const affected = await sendGuarded(queries, guard, (all) => sendAll(connection, all, timeoutMs));
       await commit(connection, timeoutMs);
       connection.release();
       return affected;
@@ -110,10 +115,18 @@ export class MysqlBackend implements Backend {
 
   #connect(): Promise<PoolConnection> {
     return new Promise((resolve, reject) => {
+      let waitingSince: number | undefined;
+      const onWait = () => {
+        waitingSince = performance.now();
+      };
+      // Told before the call returns, when all connections are in use.
+      this.#pool.once('enqueue', onWait);
       this.#pool.getConnection((error, connection) => {
+        if (waitingSince !== undefined) this.#observer?.waited(performance.now() - waitingSince);
         if (error) reject(new DatabaseUnreachable(`no connection to the database: ${textOf(error)}`, { cause: error }));
         else resolve(connection);
       });
+      this.#pool.off('enqueue', onWait);
     });
   }
 }

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
+import type { DatabaseObserver } from '../database-observer.js';
 
 /** How long a server has for taking its leave. */
 const graceMs = 500;
@@ -8,9 +9,16 @@ const graceMs = 500;
 export class OpenSockets {
   readonly #sockets = new Set<Socket>();
 
+  constructor(private readonly observer: DatabaseObserver | undefined) {}
+
+  /** Of a connection that is there. */
   add(socket: Socket): void {
     this.#sockets.add(socket);
-    socket.once('close', () => this.#sockets.delete(socket));
+    this.observer?.connected();
+    socket.once('close', () => {
+      this.#sockets.delete(socket);
+      this.observer?.disconnected();
+    });
   }
 
   /** Resolves when all are closed: by the servers, or else by force. */

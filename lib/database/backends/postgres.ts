@@ -3,9 +3,11 @@ import type { ConnectionOptions } from 'node:tls';
 import { type CompiledQuery, PostgresAdapter, PostgresQueryCompiler, type QueryResult } from 'kysely';
 import pg from 'pg';
 import { parsePostgresAddress, type ServerAddress } from '../connection-string.js';
+import type { DatabaseObserver } from '../database-observer.js';
 import { CommitUnknown, DatabaseContention, DatabaseUnreachable, GuardFailed, QueryRefused } from '../errors.js';
 import { type TlsTrust, tlsTrust } from '../tls.js';
 import type { Backend } from './backend.js';
+import { sendGuarded } from './guarded.js';
 import { OpenSockets } from './open-sockets.js';
 import type { ServerOptions } from './server-options.js';
 
@@ -28,13 +30,17 @@ export class PostgresBackend implements Backend {
   readonly adapter = new PostgresAdapter();
   readonly compiler = new PostgresQueryCompiler();
   readonly #pool: pg.Pool;
-  readonly #sockets = new OpenSockets();
+  readonly #sockets: OpenSockets;
+  readonly #observer: DatabaseObserver | undefined;
   #stopped: Promise<void> | undefined;
 
   /** @throws DatabaseUnreachable, InvalidConnectionString */
   static async open(options: ServerOptions): Promise<PostgresBackend> {
     const address = parsePostgresAddress(options.connectionString);
-    const backend = new PostgresBackend(new pg.Pool(poolConfig(address, tlsTrust(options.tls, address), options)));
+    const backend = new PostgresBackend(
+      new pg.Pool(poolConfig(address, tlsTrust(options.tls, address), options)),
+      options,
+    );
     try {
       (await backend.#connect()).release();
       return backend;
@@ -44,8 +50,10 @@ export class PostgresBackend implements Backend {
     }
   }
 
-  private constructor(pool: pg.Pool) {
+  private constructor(pool: pg.Pool, { observer }: ServerOptions) {
     this.#pool = pool;
+    this.#observer = observer;
+    this.#sockets = new OpenSockets(observer);
     // One that breaks while nobody uses it: the pool makes another.
     pool.on('error', () => {});
     pool.on('connect', (client) => {
@@ -74,8 +82,7 @@ export class PostgresBackend implements Backend {
   ): Promise<number[]> {
     const client = await this.#connect();
     try {
-      const affected = await sendAll(client, guard ? [guard, ...queries] : queries, timeoutMs);
-      if (guard && affected.shift() === 0) throw new GuardFailed('the guard of the transaction found no row');
+      const affected = await sendGuarded(queries, guard, (all) => sendAll(client, all, timeoutMs));
       await commit(client, timeoutMs);
       client.release();
       return affected;
@@ -92,6 +99,9 @@ export class PostgresBackend implements Backend {
   }
 
   async #connect(): Promise<pg.PoolClient> {
+    const { idleCount, totalCount, waitingCount, options } = this.#pool;
+    const isBusy = idleCount + options.max - totalCount <= waitingCount;
+    const waitingSince = isBusy ? performance.now() : undefined;
     try {
       const client = await this.#pool.connect();
       // Its queries tell, too; without a listener the event would end the process.
@@ -99,6 +109,8 @@ export class PostgresBackend implements Backend {
       return client;
     } catch (error) {
       throw new DatabaseUnreachable(`no connection to the database: ${textOf(error)}`, { cause: error });
+    } finally {
+      if (waitingSince !== undefined) this.#observer?.waited(performance.now() - waitingSince);
     }
   }
 }

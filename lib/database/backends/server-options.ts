@@ -1,3 +1,4 @@
+import type { DatabaseObserver } from '../database-observer.js';
 import type { TlsOptions } from '../tls.js';
 
 /** What is needed to connect to a database server. */
@@ -8,4 +9,5 @@ export interface ServerOptions {
   idleTransactionTimeoutMs: number;
   lockTimeoutMs: number;
   tls: TlsOptions;
+  observer?: DatabaseObserver | undefined;
 }

@@ -10,10 +10,20 @@ export const sqliteThreadSource = `
   const Sqlite = require(workerData.module);
   const keptStatements = 500;
 
-  const database = new Sqlite(workerData.path, { timeout: workerData.busyTimeoutMs });
-  database.pragma('journal_mode = WAL');
-  // What was committed survives the loss of power.
-  database.pragma('synchronous = FULL');
+  function open() {
+    try {
+      const opened = new Sqlite(workerData.path, { timeout: workerData.busyTimeoutMs });
+      opened.pragma('journal_mode = WAL');
+      // What was committed survives the loss of power.
+      opened.pragma('synchronous = FULL');
+      return opened;
+    } catch ({ message }) {
+      // The library's own errors lose their text on the way to another thread.
+      throw new Error(message);
+    }
+  }
+
+  const database = open();
   const statements = new Map();
   const [begin, commit, rollback] = ['BEGIN IMMEDIATE', 'COMMIT', 'ROLLBACK'].map((sql) => database.prepare(sql));
 

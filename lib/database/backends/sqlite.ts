@@ -1,6 +1,7 @@
 import { createRequire } from 'node:module';
 import { Worker } from 'node:worker_threads';
 import { type CompiledQuery, type QueryResult, SqliteAdapter, SqliteQueryCompiler } from 'kysely';
+import type { DatabaseObserver } from '../database-observer.js';
 import { CommitUnknown, DatabaseContention, DatabaseUnreachable, GuardFailed, QueryRefused } from '../errors.js';
 import type { Backend } from './backend.js';
 import { sqliteThreadSource } from './sqlite-thread.js';
@@ -31,6 +32,7 @@ export interface SqliteOptions {
   path: string;
   /** How long it waits for another process that is writing. @default 5000 */
   busyTimeoutMs?: number;
+  observer?: DatabaseObserver | undefined;
 }
 
 /** A SQLite file, worked on in a thread of its own (`sqlite-thread.ts`). Queries run in the order in which they come. */
@@ -45,7 +47,7 @@ export class SqliteBackend implements Backend {
   #failure: Error | undefined;
 
   /** @throws DatabaseUnreachable when the file cannot be opened */
-  static async open({ path, busyTimeoutMs = 5000 }: SqliteOptions): Promise<SqliteBackend> {
+  static async open({ path, busyTimeoutMs = 5000, observer }: SqliteOptions): Promise<SqliteBackend> {
     const module = createRequire(import.meta.url).resolve('better-sqlite3');
     const worker = new Worker(sqliteThreadSource, {
       eval: true,
@@ -54,6 +56,8 @@ export class SqliteBackend implements Backend {
     });
     const backend = new SqliteBackend(path, worker);
     await backend.#isReady();
+    observer?.connected();
+    void backend.#ended.then(() => observer?.disconnected());
     return backend;
   }
 

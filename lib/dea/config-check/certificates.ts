@@ -1,12 +1,8 @@
-import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import type { X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
+import { type Finding, warning } from '../../config/finding.js';
+import { checkPemFiles, firstCertificate } from '../../http/pem-check.js';
 import type { DeaConfig } from '../config.js';
-import { error, type Finding, warning } from './finding.js';
-
-const dayMs = 86_400_000;
-/** A certificate that ends sooner is worth a word. */
-const noticeMs = 30 * dayMs;
 
 interface CertificateFiles {
   key_file: string;
@@ -24,26 +20,13 @@ export function checkCertificates(config: DeaConfig, nowMs: number): Finding[] {
   ];
 }
 
-function checkFiles(section: string, files: CertificateFiles, nowMs: number): Finding[] {
-  const findings: Finding[] = [];
-  const certificate = attempt(`${section}.cert_file`, findings, () => firstCertificate(files.cert_file));
-  const key = attempt(`${section}.key_file`, findings, () => privateKey(files.key_file));
-  if (certificate) findings.push(...checkDates(`${section}.cert_file`, certificate, nowMs));
-  if (certificate && key && !certificate.checkPrivateKey(key)) {
-    findings.push(error(`${section}.key_file: is not the key of the certificate in ${files.cert_file}`));
-  }
-  const { ca_file: caFile } = files;
-  if (caFile === undefined) return findings;
-  const authorities = attempt(`${section}.ca_file`, findings, () => certificatesIn(caFile)) ?? [];
-  return [...findings, ...authorities.flatMap((authority) => checkDates(`${section}.ca_file`, authority, nowMs))];
-}
-
-function checkDates(key: string, certificate: X509Certificate, nowMs: number): Finding[] {
-  const { validFrom, validTo } = certificate;
-  if (Date.parse(validFrom) > nowMs) return [error(`${key}: is not valid before ${validFrom}`)];
-  const restMs = Date.parse(validTo) - nowMs;
-  if (restMs <= 0) return [error(`${key}: has expired on ${validTo}`)];
-  return restMs < noticeMs ? [warning(`${key}: expires on ${validTo}`)] : [];
+function checkFiles(section: string, { cert_file, key_file, ca_file }: CertificateFiles, nowMs: number): Finding[] {
+  const files = {
+    cert: { key: `${section}.cert_file`, path: cert_file },
+    key: { key: `${section}.key_file`, path: key_file },
+    ...(ca_file !== undefined && { ca: { key: `${section}.ca_file`, path: ca_file } }),
+  };
+  return checkPemFiles(files, nowMs);
 }
 
 function checkName(certFile: string, name: string): Finding[] {
@@ -56,41 +39,4 @@ function checkName(certFile: string, name: string): Finding[] {
   }
   const isFor = isIP(name) ? certificate.checkIP(name) : certificate.checkHost(name);
   return isFor === undefined ? [warning(`service_name: the certificate in ${certFile} is not for ${name}`)] : [];
-}
-
-function firstCertificate(path: string): X509Certificate {
-  return new X509Certificate(readFileSync(path));
-}
-
-/** All certificates of a PEM file. @throws when one is damaged, or there is none */
-function certificatesIn(path: string): X509Certificate[] {
-  const blocks = readFileSync(path, 'latin1').match(/-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----/gs);
-  if (!blocks) throw new Error('no certificate');
-  return blocks.map((block) => new X509Certificate(block));
-}
-
-function privateKey(path: string): KeyObject {
-  return createPrivateKey(readFileSync(path));
-}
-
-/** OpenSSL's words (`error:0480006C:PEM routines::no start line`) tell a person little. */
-function attempt<Result>(key: string, findings: Finding[], read: () => Result): Result | undefined {
-  try {
-    return read();
-  } catch (cause) {
-    const { code, message } = cause as NodeJS.ErrnoException;
-    const reason =
-      code === 'ENOENT'
-        ? 'not found'
-        : code !== undefined && /^E[A-Z]+$/.test(code)
-          ? message
-          : reasonOf(code, message);
-    findings.push(error(`${key}: ${reason}`));
-    return undefined;
-  }
-}
-
-function reasonOf(code: string | undefined, message: string): string {
-  if (code === 'ERR_MISSING_PASSPHRASE') return 'is encrypted: the agent has nobody to ask for a passphrase';
-  return `is no PEM file of the right kind (${message})`;
 }

@@ -1,10 +1,10 @@
+import { error, type Finding, formatReport, warning } from '../../config/finding.js';
 import { ConfigError, ConfigFileError, parseConfig, readConfigFile } from '../../config/load.js';
 import { describeUnknownKey, unknownKeys } from '../../config/unknown-keys.js';
 import { localAddress } from '../../http/local-address.js';
 import { type DeaConfig, deaConfigSchema } from '../config.js';
 import { checkCertificates } from './certificates.js';
 import { checkEngine } from './engine.js';
-import { error, type Finding, formatReport, warning } from './finding.js';
 import { checkPeers, checkPorts } from './network.js';
 import { checkPlaces } from './places.js';
 import { runningAgent } from './running-agent.js';

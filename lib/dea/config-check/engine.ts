@@ -2,10 +2,10 @@ import { once } from 'node:events';
 import { stat } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { ociOptions } from '../../cell/engine.js';
-import { checkHost, isUsable } from '../../containers/oci/host-check.js';
+import { error, type Finding, warning } from '../../config/finding.js';
+import { checkHost, defaultRootfsSubject, isUsable } from '../../containers/oci/host-check.js';
 import { errnoText } from '../../http/failure.js';
 import { type DeaConfig, engineKind } from '../config.js';
-import { error, type Finding, warning } from './finding.js';
 
 const defaultWardenSocket = '/tmp/warden.sock';
 const connectLimitMs = 2000;
@@ -26,7 +26,9 @@ export async function checkEngine(config: DeaConfig, localIp: string): Promise<F
 
 async function checkOci(config: DeaConfig, localIp: string): Promise<Finding[]> {
   const { containers: settings, base_dir: baseDirectory } = config;
-  const findings = await checkHost(ociOptions({ settings, baseDirectory, localIp }));
+  const all = await checkHost(ociOptions({ settings, baseDirectory, localIp }));
+  // A DEA names the root file system of each of its containers.
+  const findings = all.filter(({ subject }) => subject !== defaultRootfsSubject);
   const hasEngine = isUsable(findings);
   return findings
     .filter(({ state }) => state !== 'ok')

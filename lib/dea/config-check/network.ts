@@ -1,14 +1,11 @@
-import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { connect, createServer, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { connect as connectSecurely } from 'node:tls';
 import { parseServerAddress } from '../../bus/server-address.js';
-import { errnoText } from '../../http/failure.js';
+import { error, type Finding, warning } from '../../config/finding.js';
+import { bindFault, connectionFault, type Endpoint, endpointOf, tcpFault } from '../../http/reachability.js';
 import { checkServerIdentity, tlsOfOldPeers } from '../../http/tls.js';
 import { type DeaConfig, natsServers } from '../config.js';
-import { error, type Finding, warning } from './finding.js';
-
-const connectLimitMs = 2000;
 
 interface Listening {
   key: string;
@@ -44,22 +41,6 @@ function portsOf(config: DeaConfig, localIp: string): Listening[] {
   ];
 }
 
-async function bindFault({ host, port }: Listening): Promise<string | undefined> {
-  const server = createServer();
-  try {
-    server.listen(port, host);
-    await once(server, 'listening');
-    server.close();
-    await once(server, 'close');
-    return undefined;
-  } catch (cause) {
-    const { code } = cause as NodeJS.ErrnoException;
-    if (code === 'EADDRINUSE') return `${host}:${port} is taken by another program`;
-    if (code === 'EADDRNOTAVAIL') return `${host} is no address of this machine`;
-    return (cause as Error).message;
-  }
-}
-
 /** Peers that do not answer. They may come later, so nothing of this is an error. */
 export async function checkPeers(config: DeaConfig): Promise<Finding[]> {
   const { hm9000, cc_url: ccUrl } = config;
@@ -86,18 +67,8 @@ async function checkNats(key: string, uri: string): Promise<Finding | undefined>
   }
 }
 
-interface Endpoint {
-  host: string;
-  port: number;
-}
-
-function endpointOf(url: string): Endpoint {
-  const { hostname, port, protocol } = new URL(url);
-  return { host: hostname.replace(/^\[|\]$/g, ''), port: Number(port) || (protocol === 'https:' ? 443 : 80) };
-}
-
 async function checkTcp(key: string, { host, port }: Endpoint): Promise<Finding | undefined> {
-  const fault = await connectionFault(connect({ host, port }), 'connect');
+  const fault = await tcpFault({ host, port });
   return fault === undefined ? undefined : warning(`${key}: ${host}:${port} does not answer (${fault})`);
 }
 
@@ -122,18 +93,4 @@ async function checkHm9000(config: NonNullable<DeaConfig['hm9000']>): Promise<Fi
   return fault === undefined
     ? undefined
     : warning(`hm9000.listener_uri: no TLS connection to ${host}:${port} (${fault})`);
-}
-
-async function connectionFault(socket: Socket, event: string): Promise<string | undefined> {
-  socket.setTimeout(connectLimitMs, () => socket.destroy(new Error('no answer in time')));
-  try {
-    await once(socket, event);
-    return undefined;
-  } catch (cause) {
-    return errnoText(cause);
-  } finally {
-    // A peer may refuse the certificate after the handshake; nobody waits for that here.
-    socket.on('error', () => {});
-    socket.destroy();
-  }
 }

@@ -2,9 +2,9 @@ import { constants } from 'node:fs';
 import { access, readFile, stat, statfs } from 'node:fs/promises';
 import { totalmem } from 'node:os';
 import { dirname, join } from 'node:path';
+import { error, type Finding, warning } from '../../config/finding.js';
 import { type DeaConfig, type EngineKind, engineKind } from '../config.js';
 import { appUser } from '../containers.js';
-import { error, type Finding, warning } from './finding.js';
 
 /** Types of file systems as statfs(2) tells them. */
 const fileSystems = new Map([

@@ -1,10 +1,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { Turnstile } from '../../containers/oci/turnstile.js';
 import { EntityNotFoundError, type ServedEntry, type Standing } from '../../files/held-place.js';
 import { openFollowingLinks, openResolved } from '../../files/open-served.js';
 import type { Wanted, WholeFile } from '../../files/recent-directories.js';
 import { HttpListener } from '../../http/listener.js';
 import { errorData, type Logger } from '../../logging/logger.js';
+import { Turnstile } from '../../process/turnstile.js';
 import { ClientGoneError, partBuffers } from './chunk-writer.js';
 import { ContentTypes } from './content-type.js';
 import { resolvedPathHeader } from './file-api.js';

@@ -1,10 +1,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { Turnstile } from '../../containers/oci/turnstile.js';
 import { EntityNotFoundError, NotServableError, type ServedEntry } from '../../files/held-place.js';
 import { hasCredentials } from '../../http/basic-auth.js';
 import { HttpListener } from '../../http/listener.js';
 import type { Credentials } from '../../http/url.js';
 import { errorData, type Logger } from '../../logging/logger.js';
+import { Turnstile } from '../../process/turnstile.js';
 import { ClientGoneError, partBuffers } from './chunk-writer.js';
 import { ContentTypes } from './content-type.js';
 import { respondWithFile } from './file-response.js';

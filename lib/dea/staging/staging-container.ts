@@ -125,7 +125,8 @@ export class StagingContainer {
   unpackPackage(): Promise<void> {
     const { packageFile: archive } = this.options.workspace;
     const target = this.inside('/tmp/unstaged');
-    const unpack = `mkdir -p ${target}; unzip -q ${shellWord(archive)} -d ${target}`;
+    // In the locale C unzip spells names beyond ASCII anew, and fails.
+    const unpack = `mkdir -p ${target}; LC_ALL=C.UTF-8 unzip -q ${shellWord(archive)} -d ${target}`;
     return this.runAsApp(unpackScript({ title: 'app package', archive, log: this.rawLog, unpack }));
   }
 

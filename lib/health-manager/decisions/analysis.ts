@@ -19,12 +19,14 @@ export interface Findings {
   starts: PendingStart[];
   stops: PendingStop[];
   crashCounts: CrashCount[];
+  /** Starts that wait for nothing any more. */
+  outdated: PendingStart[];
 }
 
 /** Above those of all wanted instances, which are at most 1. */
 export const evacuationPriority = 2;
 
-const nothing: Findings = { starts: [], stops: [], crashCounts: [] };
+const nothing: Findings = { starts: [], stops: [], crashCounts: [], outdated: [] };
 
 /**
  * Compares what is wanted of one version of an app with what its DEAs report
@@ -36,9 +38,9 @@ export function analyze(app: AppState, context: AnalysisContext): Findings {
   return new Analysis(app, context).run();
 }
 
-/** Whether each wanted index has exactly one live instance and there is no other: the case of nearly all apps. */
-function isSteady({ desired, instances }: AppState): boolean {
-  if (instances.size !== (desired?.instances ?? 0)) return false;
+/** Whether each wanted index has exactly one live instance, and there is no other nor a start: the case of nearly all apps. */
+function isSteady({ desired, instances, pendingStarts }: AppState): boolean {
+  if (pendingStarts.size > 0 || instances.size !== (desired?.instances ?? 0)) return false;
   const taken = new Set<number>();
   for (const instance of instances.values()) {
     if (!isLive(instance) || instance.index >= instances.size) return false;
@@ -90,7 +92,12 @@ class Analysis {
       this.#stopExtra();
       this.#stopDuplicates();
     }
-    return { starts: [...this.#starts.values()], stops: [...this.#stops.values()], crashCounts: this.#crashCounts };
+    return {
+      starts: [...this.#starts.values()],
+      stops: [...this.#stops.values()],
+      crashCounts: this.#crashCounts,
+      outdated: this.#outdated(),
+    };
   }
 
   #note(instance: InstanceHeartbeat): void {
@@ -102,6 +109,15 @@ class Analysis {
     if (isLive(instance)) report.live.push(instance);
     else if (instance.state === 'EVACUATING') report.evacuating.push(instance);
     else if (instance.state === 'CRASHED') report.isCrashed = true;
+  }
+
+  /**
+   * Nobody has to see a back-off of a quarter of an hour through for an index that is not wanted any more, and find it
+   * in the way when it is wanted again (docs/protocol/health-manager.md §14).
+   */
+  #outdated(): PendingStart[] {
+    const waiting = [...this.app.pendingStarts.values()].filter(({ sentOn }) => sentOn === 0);
+    return waiting.filter(({ index, skipVerification }) => index >= this.#wanted && !skipVerification);
   }
 
   #startMissing(): void {

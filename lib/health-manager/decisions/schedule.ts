@@ -11,6 +11,16 @@ export function isExpired({ sentOn, keepAlive }: PendingMessage, now: number): b
 }
 
 /**
+ * Whether the order has times that no order has: the clock was set back since, and it would keep others of its key away
+ * until that time comes again.
+ *
+ * @param longestDelay seconds that an order may have to wait
+ */
+export function isOutOfTime({ sendOn, sentOn, keepAlive }: PendingMessage, now: number, longestDelay: number): boolean {
+  return sendOn > now + longestDelay || sentOn > now + keepAlive;
+}
+
+/**
  * Starts in the order in which they go out: the longest waiting first, of one second the most important first, of one
  * importance each app in turn, so that no app uses up the limit alone (docs/protocol/health-manager.md §6.3 rule 2,
  * §14).

@@ -7,7 +7,7 @@ export interface BulkApiOptions {
   baseUrl: string;
   /** Apps per request. */
   batchSize: number;
-  /** Limit of one request; 0 is none. */
+  /** Limit of one request with all of its answer; 0 is none. */
   timeoutMs: number;
   verifiesCertificate: boolean;
 }
@@ -48,7 +48,8 @@ export class BulkApi {
     for (;;) {
       const page = await this.#fetchPage(credentials, token, signal);
       if (page.told === 0) return apps;
-      if (page.nextId === token?.id) throw new FetchError(`bulk_token does not advance beyond ${page.nextId}`);
+      // Ids rise: a cursor that goes back would lead in a circle.
+      if (token && page.nextId <= token.id) throw new FetchError(`bulk_token does not advance beyond ${token.id}`);
       apps.push(...page.apps);
       token = { id: page.nextId };
     }
@@ -60,13 +61,16 @@ export class BulkApi {
   }
 
   async #fetchPage(credentials: Credentials, token: { id: number } | undefined, signal?: AbortSignal): Promise<Page> {
-    const url = new URL('/bulk/apps', this.options.baseUrl);
-    url.searchParams.set('batch_size', String(this.options.batchSize));
+    const { baseUrl, batchSize, timeoutMs } = this.options;
+    const url = new URL('/bulk/apps', baseUrl);
+    url.searchParams.set('batch_size', String(batchSize));
     url.searchParams.set('bulk_token', JSON.stringify(token ?? {}));
-    return readPage(await this.#get(url, credentials, signal));
+    // The client's own limits begin anew with every byte.
+    const limits = [...(signal ? [signal] : []), ...(timeoutMs > 0 ? [AbortSignal.timeout(timeoutMs)] : [])];
+    return readPage(await this.#get(url, credentials, AbortSignal.any(limits)));
   }
 
-  async #get(start: URL, credentials: Credentials, signal?: AbortSignal): Promise<string> {
+  async #get(start: URL, credentials: Credentials, signal: AbortSignal): Promise<string> {
     let url = start;
     for (let redirects = 0; ; redirects += 1) {
       const { statusCode, headers, body } = await this.#request(url, credentials, start.origin, signal);
@@ -83,14 +87,14 @@ export class BulkApi {
     }
   }
 
-  #request(url: URL, credentials: Credentials, trusted: string, signal?: AbortSignal) {
+  #request(url: URL, credentials: Credentials, trusted: string, signal: AbortSignal) {
     return this.#agent
       .request({
         origin: url.origin,
         path: `${url.pathname}${url.search}`,
         method: 'GET',
         headers: url.origin === trusted ? { authorization: basicAuthorization(credentials) } : {},
-        ...(signal && { signal }),
+        signal,
       })
       .catch((cause: Error) => {
         throw new FetchError(`HTTP request failed with error: ${cause.message}`, { cause });

@@ -1,7 +1,7 @@
 import { errorData, type Logger } from '../../logging/logger.js';
 import type { MetricSink } from '../../metrics/metric-sink.js';
 import { requireFresh } from '../decisions/freshness.js';
-import { inSendingOrder, isDue, isExpired } from '../decisions/schedule.js';
+import { inSendingOrder, isDue, isExpired, isOutOfTime } from '../decisions/schedule.js';
 import type { StartBudget } from '../decisions/start-budget.js';
 import { isStartWanted, verifyStop } from '../decisions/verification.js';
 import type { AppState, PendingMessage, PendingStart, PendingStop, StartReason, StopReason } from '../records.js';
@@ -15,6 +15,8 @@ export interface SenderOptions {
   startsPerPass: number;
   /** Starts over time. */
   startBudget: StartBudget;
+  /** Seconds that an order may have to wait; one that has to wait longer is of before the clock was set back. */
+  longestDelay: number;
   /** While it says so no stop is sent: the desired state is in doubt. */
   isHoldingStops?: () => boolean;
   /** While it says no, nothing is sent: somebody else may be at it. @default always */
@@ -102,8 +104,9 @@ class SendPass {
   }
 
   async forgetExpired(starts: PendingStart[], stops: PendingStop[]): Promise<void> {
-    const deletedStarts = starts.filter((start) => isExpired(start, this.now));
-    const deletedStops = stops.filter((stop) => isExpired(stop, this.now));
+    const isOver = (order: PendingMessage) =>
+      isExpired(order, this.now) || isOutOfTime(order, this.now, this.options.longestDelay);
+    const [deletedStarts, deletedStops] = [starts.filter(isOver), stops.filter(isOver)];
     if (deletedStarts.length + deletedStops.length > 0) await this.#commit({ deletedStarts, deletedStops });
   }
 

@@ -39,7 +39,7 @@ export function openStore(config: HealthManagerConfig, logger: Logger): OpenedSt
     return { store, ...(lockBackend && { lockBackend }) };
   }
   const stateFile = config.snapshot_file === '' ? undefined : new StateFile(config.snapshot_file);
-  return { store: new MemoryStore({ times, clock: fake ?? unixSeconds, ...(stateFile && { stateFile }) }) };
+  return { store: new MemoryStore({ times, clock: fake ?? steadyUnixSeconds, ...(stateFile && { stateFile }) }) };
 }
 
 function openLocks(config: HealthManagerConfig, logger: Logger): LockBackend | undefined {
@@ -70,8 +70,12 @@ function lockNamespace(prefix: string): string {
   return prefix.replace(/v\d+:$/, '');
 }
 
-function unixSeconds(): number {
-  return Math.floor(Date.now() / 1000);
+/**
+ * The time of this process's start, counted on: a machine whose clock is set back or forth has neither silent agents
+ * that live on for so long, nor crashes that are forgotten.
+ */
+function steadyUnixSeconds(): number {
+  return Math.floor((performance.timeOrigin + performance.now()) / 1000);
 }
 
 function fakeClock(): (() => number) | undefined {

@@ -1,4 +1,5 @@
-import type { QueryObserver } from '../../database/query-observer.js';
+import { DatabaseFigures } from '../../database/database-figures.js';
+import type { DatabaseObserver } from '../../database/database-observer.js';
 import type { Expiry, ResourceType } from '../../locks/lock-store.js';
 import type { CallObserver } from '../../locks/server/locket-server.js';
 import { type MethodName, methodNames } from '../../locks/wire/service.js';
@@ -13,19 +14,7 @@ export interface Figure {
   requestType?: MethodName;
 }
 
-/** Figures that differ only in whose calls they are of; at least one. */
-export type SameName = readonly [Figure, ...Figure[]];
-
-/** One list for each name, in the order in which they come. */
-export function byName(figures: readonly Figure[]): SameName[] {
-  const lists = new Map<string, [Figure, ...Figure[]]>();
-  for (const figure of figures) {
-    const list = lists.get(figure.name);
-    if (list) list.push(figure);
-    else lists.set(figure.name, [figure]);
-  }
-  return [...lists.values()];
-}
+const nanosecondsPerMs = 1e6;
 
 const expiryNames: Record<ResourceType, string> = { lock: 'LocksExpired', presence: 'PresenceExpired' };
 const activeNames: Record<ResourceType, string> = { lock: 'ActiveLocks', presence: 'ActivePresences' };
@@ -33,25 +22,25 @@ const activeNames: Record<ResourceType, string> = { lock: 'ActiveLocks', presenc
 /** What a Locket counts and measures (docs/protocol/edge.md §6.4). */
 export class Figures {
   readonly #calls = new Map<MethodName, Measured>(methodNames.map((name) => [name, new Measured()]));
-  readonly #queries: Measured | undefined;
+  readonly #database: DatabaseFigures | undefined;
   readonly #expired: Record<ResourceType, number> = { lock: 0, presence: 0 };
   readonly #active: Partial<Record<ResourceType, number>> = {};
   /** Of the report before this one, so that who asks in between spoils nothing. */
   readonly #longest = new Map<Measured, number>();
 
-  /** @param hasDatabase whether there are queries to be told of */
+  /** @param hasDatabase whether there is one to be told of */
   constructor(hasDatabase: boolean) {
-    this.#queries = hasDatabase ? new Measured() : undefined;
+    this.#database = hasDatabase ? new DatabaseFigures() : undefined;
+  }
+
+  /** Hears of the database, where there is one. */
+  get database(): DatabaseObserver | undefined {
+    return this.#database;
   }
 
   readonly calls: CallObserver = {
     started: (method) => this.#calls.get(method)!.start(),
     ended: (method, outcome, durationMs) => this.#calls.get(method)!.end(outcome, durationMs),
-  };
-
-  readonly queries: QueryObserver = {
-    started: () => this.#queries?.start(),
-    ended: (hasSucceeded, durationMs) => this.#queries?.end(hasSucceeded ? 'succeeded' : 'failed', durationMs),
   };
 
   expired({ type }: Expiry): void {
@@ -65,17 +54,17 @@ export class Figures {
 
   /** Ends an interval: the longest durations of it are told from now on. */
   closeInterval(): void {
-    for (const measured of [...this.#calls.values(), ...(this.#queries ? [this.#queries] : [])]) {
+    for (const measured of [...this.#calls.values(), ...(this.#database ? [this.#database.queries] : [])]) {
       this.#longest.set(measured, measured.takeLongest());
     }
   }
 
-  /** Everything at this moment; durations are milliseconds. */
+  /** Everything at this moment; durations are nanoseconds, as upstream's. */
   all(): Figure[] {
     return [
       ...(['lock', 'presence'] as const).flatMap((type) => this.#ofType(type)),
       ...methodNames.flatMap((name) => this.#ofCalls(name, this.#calls.get(name)!)),
-      ...(this.#queries ? this.#ofQueries(this.#queries) : []),
+      ...(this.#database ? this.#ofDatabase(this.#database) : []),
     ];
   }
 
@@ -94,19 +83,26 @@ export class Figures {
       counter('RequestsFailed', calls.failed),
       counter('RequestsCancelled', calls.cancelled),
       gauge('RequestsInFlight', calls.inFlight),
-      gauge('RequestLatencyMax', this.#longest.get(calls) ?? 0),
+      gauge('RequestLatencyMax', this.#longestNs(calls)),
     ];
     return figures.map((figure) => ({ ...figure, requestType }));
   }
 
-  #ofQueries(queries: Measured): Figure[] {
+  #ofDatabase({ queries, openConnections, waitCount, waitedMs }: DatabaseFigures): Figure[] {
     return [
+      gauge('DBOpenConnections', openConnections),
+      gauge('DBWaitCount', waitCount),
+      gauge('DBWaitDuration', waitedMs * nanosecondsPerMs),
       counter('DBQueriesTotal', queries.started),
       counter('DBQueriesSucceeded', queries.succeeded),
       counter('DBQueriesFailed', queries.failed),
       gauge('DBQueriesInFlight', queries.inFlight),
-      gauge('DBQueryDurationMax', this.#longest.get(queries) ?? 0),
+      gauge('DBQueryDurationMax', this.#longestNs(queries)),
     ];
+  }
+
+  #longestNs(measured: Measured): number {
+    return (this.#longest.get(measured) ?? 0) * nanosecondsPerMs;
   }
 }
 

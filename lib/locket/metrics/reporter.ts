@@ -1,7 +1,7 @@
 import { type LockStore, resourceTypes } from '../../locks/lock-store.js';
 import { errorData, type Logger } from '../../logging/logger.js';
 import { createLoggregator, type Loggregator } from '../../loggregator/loggregator.js';
-import { byName, type Figure, type Figures } from './figures.js';
+import type { Figure, Figures } from './figures.js';
 
 export interface ReporterOptions {
   store: LockStore;
@@ -57,26 +57,18 @@ export class Reporter {
       logger.warn('locket.metrics.count-failed', errorData(error));
     }
     figures.closeInterval();
-    for (const figure of withoutTypes(figures.all())) this.#tell(figure);
+    for (const figure of figures.all()) this.#tell(figure);
   }
 
-  #tell({ name, kind, value }: Figure): void {
+  #tell({ name, kind, value, requestType }: Figure): void {
+    const tags = requestType && { 'request-type': requestType };
     if (kind === 'gauge') {
-      this.#loggregator.emit({ kind: 'ValueMetric', name, value, unit: 'Metric' });
+      this.#loggregator.emit({ kind: 'ValueMetric', name, value, unit: 'Metric', tags });
       return;
     }
-    const delta = value - (this.#told.get(name) ?? 0);
-    this.#told.set(name, value);
-    if (delta > 0) this.#loggregator.emit({ kind: 'CounterEvent', name, delta });
+    const key = `${name} ${requestType}`;
+    const delta = value - (this.#told.get(key) ?? 0);
+    this.#told.set(key, value);
+    if (delta > 0) this.#loggregator.emit({ kind: 'CounterEvent', name, delta, tags });
   }
-}
-
-/** Dropsonde's messages have no tags here: counts of all calls are added up, of durations the longest is told. */
-function withoutTypes(figures: readonly Figure[]): Figure[] {
-  return byName(figures).map((same) => {
-    const values = same.map(({ value }) => value);
-    const [{ name, kind }] = same;
-    const isLongest = name.endsWith('Max');
-    return { name, kind, value: isLongest ? Math.max(...values) : values.reduce((sum, value) => sum + value) };
-  });
 }

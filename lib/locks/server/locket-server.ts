@@ -10,6 +10,8 @@ import {
   setLogVerbosity,
   status,
 } from '@grpc/grpc-js';
+import type { AllowedClients } from '../../config/allowed-clients.js';
+import { isAllowed, subjectOf } from '../../http/certificate-subject.js';
 import type { Identity } from '../../http/internal-tls.js';
 import { errorData, type Logger, silentLogger } from '../../logging/logger.js';
 import { LockCollision, type LockStore } from '../lock-store.js';
@@ -47,6 +49,8 @@ export interface LocketServerOptions {
   /** 0 lets the system choose. */
   port: number;
   identity: Identity;
+  /** Absent: whoever has a certificate of the authority. */
+  allowedClients?: AllowedClients | undefined;
   /** Limit of what the store does for a call, in milliseconds. @default 10000 */
   operationTimeoutMs?: number;
   observer?: CallObserver;
@@ -173,6 +177,7 @@ export class LocketServer {
       this.options.observer?.started(method);
       let outcome: 'succeeded' | 'failed' = 'succeeded';
       try {
+        this.#admit(call, logger);
         const request = readable(() => decode(call.request));
         const { response, trailer } = await this.#limited(work(request, logger));
         answer(null, response, trailer);
@@ -185,6 +190,21 @@ export class LocketServer {
       }
       this.options.observer?.ended(method, call.cancelled ? 'cancelled' : outcome, performance.now() - asked);
     };
+  }
+
+  /** @throws RequestError when the client's certificate has none of the names that may ask */
+  #admit(call: ServerUnaryCall<unknown, unknown>, logger: Logger): void {
+    const { allowedClients: allowed } = this.options;
+    if (!allowed) return;
+    const subject = subjectOf(call.getAuthContext()?.sslPeerCertificate);
+    if (isAllowed(subject, allowed)) return;
+    const { commonNames, organizationalUnits } = subject;
+    logger.warn('locket.client.not-allowed', {
+      remote_address: call.getPeer(),
+      common_names: commonNames,
+      organizational_units: organizationalUnits,
+    });
+    throw new RequestError(status.PERMISSION_DENIED, 'this certificate may not ask here');
   }
 
   async #limited<Result>(work: Promise<Result>): Promise<Result> {

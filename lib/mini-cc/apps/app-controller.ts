@@ -27,6 +27,8 @@ export interface AppRules {
   defaultDiego: boolean;
   /** Whether users may say who runs an app. */
   canSelectBackend: boolean;
+  /** Whether there is a CC-bridge: without one nobody on Diego's side would ever take an app. */
+  hasBridge: boolean;
 }
 
 export interface AppControllerOptions {
@@ -283,8 +285,12 @@ export class AppController {
   }
 
   private checkRules(change: AppChange, diego: boolean): void {
-    const { maximumDisk, maximumHealthCheckTimeout, canSelectBackend } = this.options.rules;
-    if (!canSelectBackend && (change.diego ?? diego) !== diego) throw new ApiError('BackendSelectionNotAuthorized');
+    const { maximumDisk, maximumHealthCheckTimeout, canSelectBackend, hasBridge } = this.options.rules;
+    const isFlip = (change.diego ?? diego) !== diego;
+    if (isFlip && !canSelectBackend) throw new ApiError('BackendSelectionNotAuthorized');
+    if (isFlip && change.diego && !hasBridge) {
+      throw new ApiError('RunnerUnavailable', 'invalid config: there is no CC-bridge');
+    }
     if ((change.disk_quota ?? 0) > maximumDisk) {
       throw new ApiError('AppInvalid', `too much disk requested (must be less than ${maximumDisk})`);
     }

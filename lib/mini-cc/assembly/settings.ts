@@ -1,6 +1,6 @@
 import type { MessageContext } from '../agents/app-messages.js';
 import type { AppRules } from '../apps/app-controller.js';
-import type { MiniCcConfig } from '../config.js';
+import { bridgeKeys, type MiniCcConfig } from '../config.js';
 import type { DiegoContext } from '../diego/app-messages.js';
 import type { EgressRule } from '../messages.js';
 
@@ -46,6 +46,7 @@ export function appRules(config: MiniCcConfig): AppRules {
     maximumHealthCheckTimeout: config.maximum_health_check_timeout,
     defaultDiego: config.default_to_diego_backend,
     canSelectBackend: config.users_can_select_backend,
+    hasBridge: bridgeKeys.every((key) => config[key] !== undefined),
   };
 }
 

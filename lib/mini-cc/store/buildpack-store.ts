@@ -79,8 +79,12 @@ export class BuildpackStore {
     return this.get(guid);
   }
 
+  /** Those behind it move up. */
   delete(guid: string): void {
-    this.database.prepare('DELETE FROM buildpacks WHERE guid = ?').run(guid);
+    this.database.transaction(() => {
+      this.database.prepare('DELETE FROM buildpacks WHERE guid = ?').run(guid);
+      this.number(this.list().map((buildpack) => buildpack.guid));
+    })();
   }
 
   /** Moves a buildpack to its place and numbers all anew. */
@@ -88,8 +92,12 @@ export class BuildpackStore {
     const order = this.list().map((buildpack) => buildpack.guid);
     const others = order.filter((other) => other !== guid);
     others.splice(position - 1, 0, guid);
+    this.number(others);
+  }
+
+  private number(order: string[]): void {
     const number = this.database.prepare('UPDATE buildpacks SET position = ? WHERE guid = ?');
-    for (const [index, each] of others.entries()) number.run(index + 1, each);
+    for (const [index, guid] of order.entries()) number.run(index + 1, guid);
   }
 }
 

@@ -1,7 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Bus, BusMessage, RequestOptions, Subscription } from '../../bus/bus.js';
+import { subjects } from '../messages.js';
 import type { Faults, Generation } from './faults.js';
-import { type BusText, incoming, outgoing } from './generations.js';
+import { type BusText, incoming, outgoing, stumblesOver } from './generations.js';
 import type { MessageLog } from './message-log.js';
 
 export interface DoubleBusOptions {
@@ -19,11 +20,19 @@ interface Registration {
 
 const stagingSubject = /^staging\.[^.]+\.start$/;
 
+/** A null reference where a Cloud Controller of the year does not check. */
+class Stumble extends Error {
+  constructor(subject: string) {
+    super(`${subject}: the cell is not in the other pool`);
+  }
+}
+
 /** The bus with all its messages written down, and with the faults that were asked for. */
 export class DoubleBus implements Bus {
   readonly #options: DoubleBusOptions;
   readonly #registrations = new Set<Registration>();
   readonly #stopped = new AbortController();
+  readonly #cells = { deas: new Set<string>(), stagers: new Set<string>() };
 
   constructor(options: DoubleBusOptions) {
     this.#options = options;
@@ -46,6 +55,7 @@ export class DoubleBus implements Bus {
     return this.#options.bus.onConnect(listener);
   }
 
+  /** @throws when a Cloud Controller of the year would stumble after it */
   publish(subject: string, data: unknown = null): void {
     for (const message of outgoing(this.#options.generation(), subject, data)) {
       const delayMs = this.#leave(message);
@@ -53,6 +63,7 @@ export class DoubleBus implements Bus {
       if (delayMs === 0) this.#options.bus.publish(message.subject, message.data);
       else void this.#later(delayMs, () => this.#options.bus.publish(message.subject, message.data));
     }
+    if (this.#stumblesOver(subject)) throw new Stumble(subject);
   }
 
   subscribe(subject: string, handler: Registration['handler'], options: { queue?: string } = {}): Subscription {
@@ -87,6 +98,7 @@ export class DoubleBus implements Bus {
   }
 
   async *requestStream(subject: string, data: unknown, options: RequestOptions): AsyncIterable<unknown> {
+    if (this.#stumblesOver(subject)) throw new Stumble(subject);
     const message = await this.#leaveAsRequest(subject, data, options);
     if (!message) return;
     let number = 0;
@@ -96,6 +108,17 @@ export class DoubleBus implements Bus {
       this.#writeReply('in', subject, reply, fault && 'lost');
       if (!fault) yield reply;
     }
+  }
+
+  #stumblesOver(subject: string): boolean {
+    return stumblesOver(this.#options.generation(), subject, this.#cells);
+  }
+
+  #note(subject: string, data: unknown): void {
+    const id = (data as { id?: unknown } | null)?.id;
+    if (typeof id !== 'string') return;
+    if (subject === subjects.deaAdvertise) this.#cells.deas.add(id);
+    if (subject === subjects.stagingAdvertise) this.#cells.stagers.add(id);
   }
 
   /** Writes a message down. @returns how long it has to wait, undefined when it is dropped */
@@ -130,6 +153,7 @@ export class DoubleBus implements Bus {
     if (fault?.fault === 'drop') return;
     if (fault) await this.#later(fault.milliseconds, () => {});
     if (!this.#registrations.has(registration)) return;
+    this.#note(subject, data);
     const reply = (answer: unknown) => {
       this.#writeReply('out', subject, answer);
       message.reply(answer);

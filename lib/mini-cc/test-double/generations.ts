@@ -9,6 +9,12 @@ export interface BusText {
 
 type Fields = Record<string, unknown>;
 
+/** Ids that have advertised themselves. */
+export interface KnownCells {
+  deas: ReadonlySet<string>;
+  stagers: ReadonlySet<string>;
+}
+
 const startSubject = /^dea\.[^.]+\.start$/;
 const stagingSubject = /^staging\.[^.]+\.start$/;
 
@@ -40,6 +46,22 @@ export function incoming(generation: Generation | undefined, subject: string, da
   return isAdvertisement
     ? [subject, subjects.stagingAdvertise].map((as) => ({ subject: as, data }))
     : [{ subject, data }];
+}
+
+/**
+ * Whether a Cloud Controller of the year stumbles when it chooses the cell that the message goes to: until 2015 it takes
+ * the memory off both pools, and looks up the id in the other one without checking (docs/protocol/legacy-cc.md §2.2).
+ * Of a start it does so when the message has gone out, of a staging before. Pure.
+ */
+export function stumblesOver(
+  generation: Generation | undefined,
+  subject: string,
+  { deas, stagers }: KnownCells,
+): boolean {
+  if (generation === undefined || generation === 2016) return false;
+  const id = subject.split('.')[1] ?? '';
+  if (startSubject.test(subject)) return !stagers.has(id);
+  return stagingSubject.test(subject) && !deas.has(id);
 }
 
 function outgoing2014(subject: string, data: unknown): unknown {

@@ -6,6 +6,8 @@ import { field, hex } from '../../support/board/bytes.js';
 import { Caller, refusal } from '../../support/board/caller.js';
 import { readByTables } from '../../support/board/message-tables.js';
 import { exchange } from '../../support/board/raw-exchange.js';
+import { eventually } from '../../support/eventually.js';
+import { startMetron } from '../../support/metron.js';
 
 const invalid = (...names: string[]) => `InvalidRequest: ${names.map((name) => `Invalid field: ${name}`).join(', ')}`;
 const invalidRequest = 'InvalidRequest: the request received is invalid';
@@ -129,5 +131,36 @@ describe('a request that is not valid', () => {
     const { desiredLrps } = await caller.call('DesiredLRPs');
     expect(desiredLrps.map(({ processGuid }) => processGuid).sort()).to.deep.equal(['annotated', 'mounted', 'routed']);
     expect((await caller.call('Tasks')).tasks.map(({ taskGuid }) => taskGuid)).to.deep.equal(['annotated']);
+  });
+});
+
+/** docs/protocol/bbs.md §4.5 */
+describe('an LRP that is refused', () => {
+  it('is told of in the log of its app', async () => {
+    const metron = await startMetron();
+    const board = await startBbs({ config: { dropsonde_port: metron.port } });
+    try {
+      const caller = new Caller(board);
+      const app = '2a0b3f3c-0000-4000-8000-0123456789ab';
+      const guid = `${app}-7e57ab1e-0000-4000-8000-000000000000`;
+      await refusal(caller.desire(guid, { rootFs: 'no address' }));
+      await caller.desire(guid, { instances: 0 });
+      await refusal(caller.update(guid, { instances: -1 }));
+      await refusal(caller.call('RemoveDesiredLRP', { processGuid: '' }));
+      const logs = await eventually(() => (metron.logs(app).length >= 2 ? metron.logs(app) : undefined), {
+        what: 'two lines',
+      });
+      const beginning = `Error parsing request for app with guid ${app}`;
+      expect(logs.map(({ text }) => text)).to.deep.equal([
+        `${beginning}, DesireLRPRequest, Invalid field: rootfs`,
+        `${beginning}, UpdateDesiredLRPRequest, Invalid field: instances`,
+      ]);
+      for (const log of logs) expect(log).to.include({ type: 'ERR', sourceType: 'DIEGO-API' });
+      const tags = metron.envelopes.filter(({ log }) => log).map((envelope) => envelope.tags);
+      expect(tags).to.deep.equal([{ source_id: app }, { source_id: app }]);
+    } finally {
+      await board.stop();
+      await metron.stop();
+    }
   });
 });

@@ -3,7 +3,6 @@ import type { IncomingMessage } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
 import { expect } from 'chai';
-import { ProtoRoutes } from '../../../lib/bbs/messages/models.js';
 import { startBbs } from '../../support/bbs.js';
 import { field, inHex } from '../../support/board/bytes.js';
 import { Caller } from '../../support/board/caller.js';
@@ -200,19 +199,23 @@ describe('event streams in bytes', () => {
     expect(await stream.events(0)).to.deep.equal([]);
   });
 
-  it('cut off who does not read, properly, and delay nobody else', async () => {
+  it('cut off who does not read 2,000 events, properly, and delay nobody else', async () => {
     const slow = connect(Number(new URL(caller.board.url).port), '127.0.0.1');
     open.push({ close: () => slow.destroy() });
     slow.write('POST /v1/events/lrp_instances.r1 HTTP/1.1\r\nHost: bbs\r\nContent-Length: 0\r\n\r\n');
     const [head] = (await once(slow, 'data')) as [Buffer];
     slow.pause();
     const quick = await follow('events/lrp_instances.r1');
+    await caller.desire('busy', { instances: 0 });
     // The kernel takes some megabytes before the board notices.
-    const large = ProtoRoutes.create({ routes: new Map([['r', Buffer.from(`"${'x'.repeat(131_000)}"`)]]) });
-    await caller.desire('large', { instances: 0, routes: large });
-    const updates = 60;
-    for (let update = 0; update < updates; update += 1) await caller.update('large', { annotation: `${update}` });
-    expect(await quick.events(updates + 1)).to.have.length(updates + 1);
+    const updates = 2100;
+    for (let sent = 0; sent < updates; sent += 50) {
+      const batch = Array.from({ length: 50 }, (_, index) => `${sent + index} ${'x'.repeat(4000)}`);
+      await Promise.all(batch.map((annotation) => caller.update('busy', { annotation })));
+      // Whoever reads is not held up by who does not.
+      await quick.received(sent + batch.length + 1, 2000);
+    }
+    expect(quick.ids()).to.deep.equal(Array.from({ length: updates + 1 }, (_, id) => id));
     expect(quick.response.complete).to.equal(false);
 
     const { text, isEnded } = await restOf(slow, head);
@@ -256,6 +259,7 @@ describe('event streams, when there are too many', () => {
 /** What comes of a stream, and the events in it. */
 class RawStream {
   raw = '';
+  #seen = 0;
   readonly ended: Promise<unknown>;
 
   constructor(readonly response: IncomingMessage) {
@@ -284,6 +288,19 @@ class RawStream {
       },
       { what: `${count} events` },
     );
+  }
+
+  /** Waits until so many are there, without reading them. */
+  async received(count: number, timeoutMs: number): Promise<void> {
+    await eventually(() => this.raw.includes(`id: ${count - 1}\n`, this.#seen) || undefined, {
+      what: `event ${count - 1}`,
+      timeoutMs,
+    });
+    this.#seen = this.raw.length;
+  }
+
+  ids(): number[] {
+    return [...this.raw.matchAll(/^id: (\d+)$/gm)].map(([, id]) => Number(id));
   }
 
   close(): void {

@@ -131,7 +131,7 @@ describe('a task', () => {
 });
 
 describe('convergence of tasks', () => {
-  const patience = { expirePendingSeconds: 1800, expireCompletedSeconds: 120, kickSeconds: 30 };
+  const patience = { expirePendingSeconds: 1800, expireCompletedSeconds: 120, kickSeconds: 30, rejectedSeconds: 27 };
   const view = (seconds: number, cells: ReadonlySet<string> | undefined = new Set(['c1'])): TaskView => ({
     now: since + BigInt(seconds) * second,
     cells,
@@ -144,6 +144,13 @@ describe('convergence of tasks', () => {
     const late = convergeTask(pending, view(1801));
     expect(late.after).to.deep.include({ failed: true, failureReason: 'not started within time limit' });
     expect([late.isAuctionWanted, late.isCallbackDue]).to.deep.equal([false, false]);
+  });
+
+  it('offers what no cell took only when it has waited, however often there is a pass', () => {
+    const { after } = tasks.reject(pending, 'no room', { now: since, maximumRetries: 3 });
+    expect(convergeTask(after!, view(27))).to.deep.include({ after, isAuctionWanted: false });
+    expect(convergeTask(after!, view(28))).to.deep.include({ after, isAuctionWanted: true });
+    expect(convergeTask(after!, view(1801)).after).to.deep.include({ state: TaskState.Completed });
   });
 
   it('fails what ran on a cell that is gone, which stays named', () => {

@@ -1,10 +1,11 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { startBbs } from '../../support/bbs.js';
 import { BbsProgram } from '../../support/bbs-program.js';
 import { sampleDesiredLrp } from '../../support/board-load.js';
+import { eventually } from '../../support/eventually.js';
 import { takePorts } from '../../support/host-share.js';
 import { recordingLogger } from '../../support/recording-logger.js';
 import { rejectionOf } from '../../support/rejection.js';
@@ -61,8 +62,10 @@ describe('the start of a board', () => {
     });
     try {
       program.launch();
-      expect((await program.ended()).status).to.equal(1);
-      expect(await program.log()).to.include('Existing encryption key version (key-1) is not among the known keys');
+      const reason = 'Existing encryption key version (key-1) is not among the known keys';
+      const { status, stderr } = await program.ended();
+      expect([status, stderr]).to.deep.equal([1, `Encountered error: ${reason}\n`]);
+      expect(await program.log()).to.include(reason);
     } finally {
       await program.dispose();
     }
@@ -79,5 +82,25 @@ describe('the start of a board', () => {
     const reasons = lines.filter(({ message }) => message === 'bbs.ends').map(({ data }) => data.reason);
     expect(reasons).to.have.lengthOf(1);
     expect(reasons[0]).to.match(/^encryption_keys: no row of the database can be read: /);
+  });
+
+  it('says which keys it does not know, and opens its log anew at HUP, with the level of then', async () => {
+    const program = await BbsProgram.create({ directory, config: { ...sqlite(), lock_tll: '5s', update_workers: 7 } });
+    try {
+      await program.start();
+      expect(await program.log())
+        .to.match(/"config\.key\.unknown".*"key":"lock_tll","did_you_mean":"lock_ttl"/)
+        .and.to.match(/"config\.keys\.unused".*"update_workers"/);
+      await rename(program.logPath, `${program.logPath}.1`);
+      const file = JSON.parse(await readFile(program.configPath, 'utf8'));
+      await writeFile(program.configPath, JSON.stringify({ ...file, log_level: 'debug' }));
+      program.signal('SIGHUP');
+      await eventually(async () => /"logging\.reopened".*"level":"debug"/.test(await program.log()) || undefined, {
+        what: 'a line in the new log',
+      });
+      expect((await program.client.call('Ping')).available).to.equal(true);
+    } finally {
+      await program.dispose();
+    }
   });
 });

@@ -170,6 +170,42 @@ describe('hostile connections to a board', function () {
     expect(highest - before).to.be.below(600 * megabyte);
   });
 
+  it('wait with large bodies for their turn, so that all of them together cost no more than some', async () => {
+    const maximum = 16 * megabyte;
+    const small = await startBbs({ config: { max_request_bytes: maximum } });
+    // More than the kernel keeps for both sides. The last byte comes later.
+    const body = Buffer.alloc(maximum - 1, 0xff);
+    const head = `POST /v1/desired_lrp/remove HTTP/1.1\r\nHost: bbs\r\nContent-Length: ${maximum}\r\n\r\n`;
+    const senders = await Promise.all(
+      Array.from({ length: 10 }, async () => {
+        const socket = connect(small.bbs.port, '127.0.0.1');
+        socket.on('error', () => {});
+        sockets.push(socket);
+        await once(socket, 'connect');
+        socket.write(head);
+        socket.write(body);
+        return socket;
+      }),
+    );
+    const taken = () => senders.filter(({ writableLength }) => writableLength === 0);
+    const first = await eventually(() => (taken().length >= 4 ? taken() : undefined), { what: 'four bodies' });
+    // Small requests are not held up, and meanwhile nobody else gets on.
+    for (let round = 0; round < 20; round += 1) await small.client.call('DesiredLRPs', { domain: `d${round}` });
+    expect(taken()).to.have.members(first).and.to.have.length(4);
+    // One of those that wait leaves; the others get their turn.
+    const [leaving] = senders.filter((socket) => !first.includes(socket));
+    leaving!.destroy();
+    const staying = senders.filter((socket) => socket !== leaving);
+    const answers = staying.map(async (socket) => {
+      await eventually(() => socket.writableLength === 0 || undefined, { what: 'a turn' });
+      socket.write(Buffer.of(0xff));
+      const [answer] = (await once(socket, 'data')) as [Buffer];
+      return answer.toString('latin1').split('\r\n')[0];
+    });
+    expect(await Promise.all(answers)).to.deep.equal(staying.map(() => 'HTTP/1.1 200 OK'));
+    await small.stop();
+  });
+
   it('leave no event stream behind, also where a stream waited behind another one', async () => {
     const subscription = 'POST /v1/events/tasks.r1 HTTP/1.1\r\nHost: bbs\r\nContent-Length: 0\r\n\r\n';
     for (let round = 0; round < 10; round += 1) {

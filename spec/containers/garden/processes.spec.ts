@@ -92,7 +92,7 @@ describe('processes over the Garden API', function () {
   });
 
   it('never lose output, however late it is asked for', async () => {
-    for (let round = 0; round < 30; round += 1) {
+    for (let round = 0; round < 100; round += 1) {
       const connection = await run({ path: 'echo', args: ['hi', 'stdout'] });
       const stdout = await output(connection);
       expect((await stdout.ended()).rest).to.equal('hi stdout\n');
@@ -248,7 +248,7 @@ describe('processes over the Garden API', function () {
 
   it('give all that they write to a terminal', async () => {
     const expected = `${Array.from({ length: 10_000 }, (_, index) => index + 1).join(' ')}\r\n`;
-    for (let round = 0; round < 10; round += 1) {
+    for (let round = 0; round < 100; round += 1) {
       const connection = await run({ path: 'seq', args: ['-s', ' ', '10000'], tty: {} });
       expect((await (await output(connection)).ended()).rest).to.equal(expected);
     }

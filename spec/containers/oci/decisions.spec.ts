@@ -12,7 +12,6 @@ import { runStages, type Step } from '../../../lib/containers/oci/steps.js';
 import { ProcessLogParser } from '../../../lib/containers/oci/supervisor/process-log.js';
 import { checkProcessSpec, describeProcess } from '../../../lib/containers/oci/supervisor/process-spec.js';
 import { engineTag } from '../../../lib/containers/oci/tag.js';
-import { Turnstile } from '../../../lib/containers/oci/turnstile.js';
 import { resolveAccount } from '../../../lib/containers/oci/users/accounts.js';
 import { failureOf } from '../engine-contract.js';
 
@@ -245,28 +244,6 @@ describe('stages of steps', () => {
     await failureOf(runStages([[step('a', story)], [stubborn]], {}, { onUndoFailure }));
     expect(complaints).to.deep.equal(['b']);
     expect(story).to.deep.equal(['run a', 'run b', 'undo a']);
-  });
-});
-
-describe('a turnstile', () => {
-  it('lets only so many through at once, in order', async () => {
-    const turnstile = new Turnstile(2);
-    let inside = 0;
-    let most = 0;
-    const order: number[] = [];
-    const works = Array.from({ length: 6 }, (_, index) =>
-      turnstile.pass(async () => {
-        inside += 1;
-        most = Math.max(most, inside);
-        order.push(index);
-        await Promise.resolve();
-        inside -= 1;
-        if (index === 1) throw new Error('a failure frees the place, too');
-      }),
-    );
-    await Promise.allSettled(works);
-    expect(most).to.equal(2);
-    expect(order).to.deep.equal([0, 1, 2, 3, 4, 5]);
   });
 });
 

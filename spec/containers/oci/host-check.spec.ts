@@ -7,6 +7,7 @@ import { checkControlGroups } from '../../../lib/containers/oci/host-features.js
 import type { HostFinding } from '../../../lib/containers/oci/host-finding.js';
 import { runCommand } from '../../../lib/process/command.js';
 import { makeOciSettings } from '../../support/oci.js';
+import { stackRootfs } from '../../support/stack.js';
 
 describe('the check of a host', function () {
   this.timeout(30_000);
@@ -17,7 +18,11 @@ describe('the check of a host', function () {
       const settings = await makeOciSettings();
       await mkdir(join(directory, 'real'));
       await symlink('real', join(directory, 'link'));
-      const findings = await checkHost({ ...settings, depotDirectory: join(directory, 'link/depot') });
+      const findings = await checkHost({
+        ...settings,
+        depotDirectory: join(directory, 'link/made/for/it/depot'),
+        defaultRootfs: stackRootfs(),
+      });
       expect(isUsable(findings)).to.equal(true);
       for (const runtime of ['crun', 'runc']) {
         const finding = findings.find(({ subject }) => subject === `runtime ${runtime}`);
@@ -29,7 +34,9 @@ describe('the check of a host', function () {
         ['control groups', /^version [12].*: .*\bmemory\b/],
         ['disk quota', /^(xfs-prj|ext4-prj|loop-image), \d+ ms a volume/],
         ['user namespaces', /^made in \d+ ms$/],
+        ['network', /^\d+ ms a network; mapped ports answer on [\d.]+$/],
         ['bandwidth limits', /^tbf, \d+ ms a link$/],
+        ['default root file system', new RegExp(`^${stackRootfs()}$`)],
       ] as const) {
         const finding = findings.find((found) => found.subject === subject);
         expect(finding, subject).to.include({ state: 'ok' });
@@ -48,8 +55,37 @@ describe('the check of a host', function () {
       const finding = findings.find(({ subject }) => subject === 'runtime crun');
       expect(finding).to.include({ state: 'fails' });
       expect(finding!.detail).to.contain('10.0.0.0/99');
+      expect(findings.find(({ subject }) => subject === 'network')).to.include({ state: 'fails' });
       expect(isUsable(findings)).to.equal(false);
     } finally {
+      await rm(directory, { recursive: true });
+    }
+  });
+
+  it('tells what of the configuration is not there, or leads elsewhere', async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'host-check-'));
+    try {
+      await mkdir(join(directory, 'tmpfs'));
+      await runCommand('mount', ['-t', 'tmpfs', 'tmpfs', join(directory, 'tmpfs')]);
+      const defaultRootfs = join(directory, 'nowhere');
+      const findings = await checkHost({
+        ...(await makeOciSettings()),
+        depotDirectory: join(directory, 'tmpfs/depot'),
+        defaultRootfs,
+        externalIp: '192.0.2.77',
+      });
+      const of = (subject: string) => findings.find((finding) => finding.subject === subject);
+      expect(of('default root file system')).to.include({
+        state: 'missing',
+        detail: `${defaultRootfs} is not there`,
+        remedy: `bin/make-stack ${defaultRootfs}`,
+      });
+      expect(of('network')?.detail).to.include('on 192.0.2.77, which no interface of this host has');
+      expect(of('disk quota')?.detail).to.include('the depot lies in memory');
+      expect(isUsable(findings)).to.equal(false);
+      expect(await readdir(join(directory, 'tmpfs'))).to.deep.equal([]);
+    } finally {
+      await runCommand('umount', [join(directory, 'tmpfs')]);
       await rm(directory, { recursive: true });
     }
   });

@@ -23,6 +23,7 @@ server:
   job_output_limit: 1000
   quota: { disk_quota_enabled: false }
   syslog_socket: /run/log
+  pidfile: /run/warden.pid
 health_check_server: { port: 2346 }
 logging: { level: debug2 }
 network:
@@ -30,6 +31,7 @@ network:
   pool_size: 256
   allow_networks: [10.1.0.0/16]
   mtu: 1400
+  release_delay: 7
 port: { pool_start_port: 62000, pool_size: 65000 }
 user: { pool_start_uid: 10000, pool_size: 256 }
 `),
@@ -54,16 +56,18 @@ user: { pool_start_uid: 10000, pool_size: 256 }
         allowHostAccess: false,
         dnsServers: [],
         mtu: 1400,
+        subnetRestMs: 7_000,
       },
       logging: { level: 'debug2' },
       healthPort: 2346,
+      pidFile: '/run/warden.pid',
     });
   });
 
   it('has defaults for all but two paths', () => {
     const { server, engine, healthPort } = readWardenConfiguration(minimal);
     expect(server).to.include({ socketPath: '/tmp/warden.sock', graceTimeMs: 300_000 });
-    expect(engine.networkPool).to.equal('10.254.0.0/24');
+    expect(engine).to.include({ networkPool: '10.254.0.0/24', subnetRestMs: 5_000 });
     expect(healthPort).to.equal(2345);
   });
 
@@ -75,6 +79,8 @@ user: { pool_start_uid: 10000, pool_size: 256 }
       [{ server: { ...minimal.server, container_grace_time: -1 } }, 'server.container_grace_time'],
       [{ ...minimal, port: { pool_size: 999 } }, 'port'],
       [{ ...minimal, network: { pool_start_address: 'x' } }, 'network.pool_start_address'],
+      [{ ...minimal, network: { release_delay: -1 } }, 'network.release_delay'],
+      [{ server: { ...minimal.server, pidfile: 5 } }, 'server.pidfile'],
     ];
     for (const [value, key] of wrong) expect(() => readWardenConfiguration(value)).to.throw(key);
   });

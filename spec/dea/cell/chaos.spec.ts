@@ -56,7 +56,11 @@ describe('a cell whose agent, bus and containers are killed again and again', fu
         return controller.isSatisfied || undefined;
       },
       { timeoutMs, what: `${controller.desired.size} running instances` },
-    );
+    ).catch((error: unknown) => {
+      const complaints = cell.logs.filter(({ log_level: level }) => level === 'warn' || level === 'error').slice(-20);
+      console.log(`      lives ${JSON.stringify(controller.living())}; ${JSON.stringify(complaints)}`);
+      throw error;
+    });
   }
 
   async function orderUntil(deadline: number): Promise<void> {

@@ -86,6 +86,27 @@ describe('the crashes that a cell keeps', function () {
     });
   });
 
+  async function expectOldestToGo(ids: string[]): Promise<void> {
+    await eventually(async () => ((await kept()).join() === ids.slice(1).sort().join() ? true : undefined), {
+      timeoutMs: 25_000,
+      what: 'the end of the oldest crash alone',
+    });
+    const reaped = cell.logs.filter(({ message }) => message === 'crash.reaped').map(({ data }) => data);
+    expect(reaped).to.have.lengthOf(1);
+    expect(reaped[0]).to.include({ instance: ids[0], reason: 'disk pressure' });
+  }
+
+  it('are removed oldest first while they and others have reserved too much of the disk', async () => {
+    const resources = { memory_mb: 4096, disk_mb: 1000 };
+    cell = await makeCell({ natsUrl: nats.url, config: { resources, crash_block_usage_ratio_threshold: 0.3 } });
+    await cell.start();
+    cellId = await peer.cellId();
+    // 128 MB each.
+    await expectOldestToGo([await crash(), await crash(), await crash()]);
+    const offer = await peer.next('dea.advertise', () => true, { since: peer.mark });
+    expect(offer.available_disk).to.equal(1000 - 2 * 128);
+  });
+
   it('are not what becomes of an instance whose stop was lost and that a newer one has superseded: it is stopped', async () => {
     cell = await makeCell({ natsUrl: nats.url, config: { instance: { superseded_after_secs: 1 } } });
     await cell.start();
@@ -125,16 +146,6 @@ describe('the crashes that a cell keeps', function () {
       await runCommand('umount', [directory()]);
       await rm(image);
     });
-
-    async function expectOldestToGo(ids: string[]): Promise<void> {
-      await eventually(async () => ((await kept()).join() === ids.slice(1).sort().join() ? true : undefined), {
-        timeoutMs: 25_000,
-        what: 'the end of the oldest crash alone',
-      });
-      const reaped = cell.logs.filter(({ message }) => message === 'crash.reaped').map(({ data }) => data);
-      expect(reaped).to.have.lengthOf(1);
-      expect(reaped[0]).to.include({ instance: ids[0], reason: 'disk pressure' });
-    }
 
     it('are removed oldest first while too many blocks are in use', async () => {
       await startCellOn([], { crash_block_usage_ratio_threshold: 0.6 });

@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { readdir } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { eventually } from '../../support/eventually.js';
@@ -102,6 +103,20 @@ describe('the program, staging as upstream does', function () {
     expect(found!.stats.usage).to.include.keys('cpu', 'mem', 'disk');
     bench.peer.publish('dea.stop', { droplet: app });
     await bench.expectReleased(30_000);
+  });
+
+  it('takes apps whose files have names beyond ASCII', async () => {
+    const source = await mkdtemp(join(tmpdir(), 'names-'));
+    const name = 'über uns/naïve 日本.html';
+    await mkdir(join(source, 'über uns'));
+    await writeFile(join(source, name), 'hello');
+    const download_uri = bench.blobs.put('/unstaged/names', await zipDirectory(source));
+    await rm(source, { recursive: true });
+    const looking = await bench.packs.write('looking', { compile: `[ "$(cat "$1/${name}")" = hello ]` });
+    const url = bench.blobs.put('/admin_buildpacks/looking', await zipDirectory(looking));
+    const [, second] = await bench.outcome({ download_uri, admin_buildpacks: [{ key: 'looking-1', url }] });
+    expect(second).not.to.have.property('error');
+    await bench.expectReleased();
   });
 
   it('starts nothing where there is no room for it, and says that it crashed', async () => {

@@ -53,6 +53,16 @@ describe('the analysis of an app', () => {
     expect(analyzed({ desired: desired(2), pendingStarts: waiting }).starts).to.eql([]);
   });
 
+  it('gives up starts that wait for an index that is not wanted any more, but none that were sent or are for certain', () => {
+    const waiting = [0, 1, 2].map((index) => start(index, { sendOn: now + 900 }));
+    const others = [start(3, { sentOn: now - 5 }), start(4, { skipVerification: true })];
+    const outdated = (parts: StateParts) =>
+      analyzed({ pendingStarts: [...waiting, ...others], ...parts }).outdated.map(({ index }) => index);
+    expect(outdated({ desired: desired(2) })).to.eql([2]);
+    expect(outdated({ desired: desired(2), instances: [instance(0), instance(1)] })).to.eql([2]);
+    expect(outdated({})).to.eql([0, 1, 2]);
+  });
+
   it('does not take an unknown state for a filled index, nor ever stop it', () => {
     const { startsAt, stops } = analyzed({
       desired: desired(1),

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { inSendingOrder, isDue, isExpired } from '../../../lib/health-manager/decisions/schedule.js';
+import { inSendingOrder, isDue, isExpired, isOutOfTime } from '../../../lib/health-manager/decisions/schedule.js';
 import { start } from '../../support/health-records.js';
 
 const order = (starts: ReturnType<typeof start>[]) => inSendingOrder(starts).map(({ app, index }) => `${app} ${index}`);
@@ -16,6 +16,13 @@ describe('the schedule of orders', () => {
     expect(isExpired(sent, 1029)).to.equal(false);
     expect(isExpired(sent, 1030)).to.equal(true);
     expect(isExpired(start(0), 9999)).to.equal(false);
+  });
+
+  it('is out of time when its clock was another one', () => {
+    const waits = (sendOn: number) => isOutOfTime(start(0, { sendOn }), 1000, 1920);
+    expect([waits(2920), waits(2921)]).to.eql([false, true]);
+    const sent = (sentOn: number) => isOutOfTime(start(0, { sendOn: 900, sentOn, keepAlive: 30 }), 1000, 1920);
+    expect([sent(1030), sent(1031)]).to.eql([false, true]);
   });
 
   it('27. sends what has waited longest first, even at a lower priority', () => {

@@ -145,11 +145,41 @@ describe("the Cloud Controller's bulk API, as a health manager reads it", () => 
     expect(await failure()).to.equal('bulk_token does not advance beyond 3');
   });
 
-  it('gives up on a Cloud Controller that does not answer', async () => {
-    await api.close();
-    api = new BulkApi({ baseUrl: controller.url, batchSize: 500, timeoutMs: 200, verifiesCertificate: true });
-    controller.misbehave = () => true;
-    expect(await failure()).to.match(/^HTTP request failed with error: /);
+  it('fails on a cursor that leads in a circle', async () => {
+    const results = Object.fromEntries(bulkApps(1).map((app) => [app.id, app]));
+    let id = 3;
+    controller.misbehave = (request, response) => {
+      id = id === 3 ? 5 : 3;
+      return answering(200, JSON.stringify({ results, bulk_token: { id } }))(request, response);
+    };
+    expect(await failure()).to.equal('bulk_token does not advance beyond 5');
+    expect(controller.requests.map(({ token }) => token)).to.eql(['{}', '{"id":5}']);
+  });
+
+  describe('that is slow', () => {
+    beforeEach(async () => {
+      await api.close();
+      api = new BulkApi({ baseUrl: controller.url, batchSize: 500, timeoutMs: 200, verifiesCertificate: true });
+    });
+
+    it('is given up when it does not answer', async () => {
+      controller.misbehave = () => true;
+      expect(await failure()).to.match(/^HTTP request failed with error: /);
+    });
+
+    it('is given up when its answer trickles in', async () => {
+      let trickle: NodeJS.Timeout | undefined;
+      controller.misbehave = (_request, response) => {
+        response.writeHead(200, { 'Content-Type': 'application/json' });
+        trickle = setInterval(() => response.write(' '), 20);
+        return true;
+      };
+      try {
+        expect(await failure()).to.equal('Failed to read HTTP response body');
+      } finally {
+        clearInterval(trickle);
+      }
+    });
   });
 
   it('follows redirects, and does not take its credentials to another host', async () => {

@@ -5,6 +5,7 @@ import { status } from '@grpc/grpc-js';
 import { expect } from 'chai';
 import type { LockStore } from '../../../lib/locks/lock-store.js';
 import { fetchAllRequest, lockRequest, typeCodes, type WireResource } from '../../../lib/locks/wire/messages.js';
+import { CertificateAuthority, type CertificateOptions } from '../../support/certificates.js';
 import { eventually } from '../../support/eventually.js';
 import { makeIdentity, type RunningLocket, startLocket, type TestIdentity } from '../../support/locket.js';
 import { type RawAnswer, RawGrpc } from '../../support/raw-grpc.js';
@@ -245,6 +246,40 @@ describe('LocketServer', () => {
       expect(await speaks('ECDHE-RSA-CHACHA20-POLY1305')).to.equal(false);
       expect(await speaks('AES128-GCM-SHA256')).to.equal(false);
     });
+  });
+
+  it('serves only those with one of the names that it was told, where it was told any', async () => {
+    const authority = CertificateAuthority.create();
+    const { logger, lines } = recordingLogger();
+    const as = (options: CertificateOptions) => ({ ca: authority.cert, ...authority.issue(options) });
+    const other = await startLocket({
+      identity: as({ commonName: 'locket', alternativeNames: 'IP:127.0.0.1' }),
+      allowedClients: { organizationalUnits: ['diego'], commonNames: ['cell'] },
+      logger,
+    });
+    const raws: RawGrpc[] = [];
+    const ask = async (options: CertificateOptions) => {
+      const raw = new RawGrpc(other.port, as(options));
+      raws.push(raw);
+      return outcome(await raw.call('/models.Locket/FetchAll', Buffer.from('1001', 'hex')));
+    };
+    try {
+      for (const options of [{ commonName: 'cell' }, { organizationalUnits: ['app:1', 'diego'] }]) {
+        expect((await ask(options))[0]).to.equal(status.OK);
+      }
+      expect(await ask({ commonName: 'diego', organizationalUnits: ['cell', 'app:1'] })).to.deep.equal([
+        status.PERMISSION_DENIED,
+        'this certificate may not ask here',
+      ]);
+      const refused = lines.filter(({ message }) => message === 'locket.client.not-allowed');
+      expect(refused.map(({ data }) => [data.common_names, data.organizational_units])).to.deep.equal([
+        [['diego'], ['cell', 'app:1']],
+      ]);
+    } finally {
+      for (const raw of raws) raw.close();
+      await other.stop();
+      authority.remove();
+    }
   });
 
   it('tells trouble of its store as UNKNOWN with the text, also when that never answers', async () => {

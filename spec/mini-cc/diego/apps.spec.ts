@@ -435,7 +435,7 @@ describe('a Cloud Controller without a CC-bridge', () => {
 
   before(async () => {
     nats = await startNats();
-    cc = await startMiniCc({ natsUrl: nats.url, config: { users_can_select_backend: false } });
+    cc = await startMiniCc({ natsUrl: nats.url });
   });
 
   after(async () => {
@@ -443,12 +443,16 @@ describe('a Cloud Controller without a CC-bridge', () => {
     await nats?.stop();
   });
 
-  it('refuses users who choose the side, when they may not', async () => {
+  it('refuses to hand an app over to nobody, which stays as it is', async () => {
     const [guid] = cc.insertApps([{}]);
-    const answer = await cc.call('PUT', `/v2/apps/${guid}`, { diego: true });
-    expect([answer.status, answer.body.code]).to.deep.equal([403, 320_005]);
-    expect((await cc.call('PUT', `/v2/apps/${guid}`, { diego: false })).status).to.equal(201);
-    expect((await cc.call('POST', '/v2/apps', { name: 'mine', diego: true })).status).to.equal(403);
+    for (const answer of [
+      await cc.call('PUT', `/v2/apps/${guid}`, { diego: true, instances: 7 }),
+      await cc.call('POST', '/v2/apps', { name: 'of diego', diego: true }),
+    ]) {
+      expect([answer.status, answer.body.code]).to.deep.equal([503, 170_015]);
+    }
+    expect((await cc.call('GET', `/v2/apps/${guid}`)).body).to.include({ diego: false, instances: 1 });
+    expect((await cc.call('GET', '/v2/apps')).body.resources).to.have.length(1);
   });
 
   it('says that there is none', async () => {
@@ -457,5 +461,28 @@ describe('a Cloud Controller without a CC-bridge', () => {
     const scaled = await cc.call('PUT', `/v2/apps/${guid}`, { instances: 2 });
     expect([scaled.status, scaled.body.code]).to.deep.equal([503, 170_015]);
     expect((await cc.call('GET', `/v2/apps/${guid}/stats`)).status).to.equal(503);
+  });
+});
+
+describe('a Cloud Controller whose users may not choose the side', () => {
+  let nats: NatsServer;
+  let cc: RunningMiniCc;
+
+  before(async () => {
+    nats = await startNats();
+    cc = await startMiniCc({ natsUrl: nats.url, config: { users_can_select_backend: false } });
+  });
+
+  after(async () => {
+    await cc?.stop();
+    await nats?.stop();
+  });
+
+  it('refuses those who do', async () => {
+    const [guid] = cc.insertApps([{}]);
+    const answer = await cc.call('PUT', `/v2/apps/${guid}`, { diego: true });
+    expect([answer.status, answer.body.code]).to.deep.equal([403, 320_005]);
+    expect((await cc.call('PUT', `/v2/apps/${guid}`, { diego: false })).status).to.equal(201);
+    expect((await cc.call('POST', '/v2/apps', { name: 'mine', diego: true })).status).to.equal(403);
   });
 });

@@ -130,6 +130,25 @@ describe('two Cloud Controllers and a health manager', () => {
     ]);
   });
 
+  it('each know of the cells only what these have advertised, and not what the other has placed there', async () => {
+    const stack = 'of one cell';
+    const memory = 600;
+    const [a, b] = first.insertApps([
+      { ...runnable, stack, memory, instances: 1, state: 'STOPPED', package_hash: 'p' },
+      { ...runnable, stack, memory, instances: 1, state: 'STOPPED', package_hash: 'p' },
+    ]);
+    const cell = { id: 'small', stacks: [stack], available_memory: 1000, app_id_to_count: {} };
+    for (const subject of ['dea.advertise', 'staging.advertise']) peer.publish(subject, cell);
+    await settled();
+    const start = async (controller: RunningMiniCc, app: string) =>
+      (await controller.call('PUT', `/v2/apps/${app}`, { state: 'STARTED' })).status;
+    expect(await start(first, a!)).to.equal(201);
+    expect(await start(first, b!)).to.equal(503);
+    expect(await start(second, b!)).to.equal(201);
+    const placed = peer.received.slice(mark).filter(({ subject }) => subject === 'dea.small.start');
+    expect(placed.map(({ data }) => data.droplet)).to.deep.equal([a, b]);
+  });
+
   it('record a crash once', async () => {
     const exit = { droplet: guid, version, index: 0, instance: 'i', exit_status: 3 };
     for (const reason of ['CRASHED', 'STOPPED', 'DEA_EVACUATION']) peer.publish('droplet.exited', { ...exit, reason });

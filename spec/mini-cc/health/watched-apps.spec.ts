@@ -207,9 +207,14 @@ describe('apps on two cells, watched by a health manager', function () {
     const indexOfCell = Number(String(dying).split('-')[0]);
     const lost = (await running(shop)).filter(({ dea }) => dea === dying).map(({ index }) => index);
     await cells[indexOfCell]!.kill();
+    const lastBeat = peer.all('dea.heartbeat', { dea: dying }).at(-1)!;
     const found = await untilRunning(shop, [0, 1], 'both instances', (all) => all.every(({ dea }) => dea !== dying));
     expect(lost).to.include(1);
     expect(found).to.have.length(2);
+    const ordered = orders(lastBeat.at).filter(({ subject }) => subject === 'hm9000.start');
+    expect(ordered.map(({ data }) => data.instance_index).sort()).to.deep.equal(lost);
+    // Six to seven heartbeats, each a second here; the machine may be busy.
+    expect(ordered[0]!.at - lastBeat.at).to.be.within(5000, 12_000);
   });
 
   it('are gone with their routes when they are deleted, and nothing brings them back', async () => {

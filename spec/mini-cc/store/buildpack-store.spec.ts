@@ -45,8 +45,12 @@ describe('the order of buildpacks', () => {
   });
 
   it('stays when something else changes', () => {
+    store.update(store.findByName('b')!.guid, { enabled: false });
+    expect(order()).to.deep.equal(['1a', '2b', '3c']);
+  });
+
+  it('closes up behind one that goes', () => {
     store.delete(store.findByName('a')!.guid);
-    store.update(store.findByName('c')!.guid, { enabled: false });
-    expect(store.list().map(({ name }) => name)).to.deep.equal(['b', 'c']);
+    expect(order()).to.deep.equal(['1b', '2c']);
   });
 });

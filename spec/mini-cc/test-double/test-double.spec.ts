@@ -263,6 +263,33 @@ describe('the miniature Cloud Controller as a test double', () => {
     expect(job.entity.status).to.equal('finished');
   });
 
+  it('stumbles as those until 2015 over a cell that advertises on one subject only', async () => {
+    const guid = await createApp({ stack: 'strange' });
+    cc.alterApp(guid, { package_state: 'STAGED', droplet_hash: 'b658' });
+    const lone = { id: 'lone', stacks: ['strange'], available_memory: 4096, app_id_to_count: {} };
+    const advertise = (subject: string) => {
+      const { connection } = agent;
+      connection.publish(subject, JSON.stringify(lone));
+      return connection.flush();
+    };
+    await advertise('dea.advertise');
+    await eventually(() => (cc.miniCc.cellIds.includes('lone') ? true : undefined), { what: 'the lone cell' });
+    const starts = async () => (await logged('?subject=dea.lone.start')).length;
+    await inject({ fault: 'generation', generation: 2015 });
+    expect((await start(guid)).status).to.equal(500);
+    expect(await starts()).to.equal(1);
+    await inject({ fault: 'generation', generation: 2016 });
+    expect((await start(guid)).status).to.equal(201);
+    await cc.call('PUT', `/v2/apps/${guid}`, { state: 'STOPPED' });
+    await inject({ fault: 'generation', generation: 2015 });
+    await advertise('staging.advertise');
+    await eventually(async () => ((await logged('?subject=staging.advertise')).some(isLone) ? true : undefined));
+    expect((await start(guid)).status).to.equal(201);
+    expect(await starts()).to.equal(3);
+  });
+
+  const isLone = ({ body }: LogEntry) => (body as Message).id === 'lone';
+
   it('plays Cloud Controllers of other years', async () => {
     expect((await cc.call('GET', '/__fault')).body.generation).to.equal(null);
     await inject({ fault: 'generation', generation: 2014 });

@@ -48,11 +48,11 @@ const staleAfterNs = 30n * nanosecondsPerSecond;
  */
 export function planLrps(image: LrpImage, view: ConvergenceView): LrpStep[] {
   const steps: LrpStep[] = [];
-  for (const [guid, desired] of image.desired) {
-    steps.push(...planProcess(desired, image.actual.get(guid) ?? noIndices, view));
-  }
   for (const [guid, actual] of image.actual) {
     if (!image.desired.has(guid)) steps.push(...planProcess(undefined, actual, view));
+  }
+  for (const [guid, desired] of image.desired) {
+    steps.push(...planProcess(desired, image.actual.get(guid) ?? noIndices, view));
   }
   return steps;
 }

@@ -9,6 +9,8 @@ export interface TaskPatience {
   expireCompletedSeconds: number;
   /** Until somebody is told again, or again may be. */
   kickSeconds: number;
+  /** Until a task that no cell took is offered to them again: passes may come one soon after the other. */
+  rejectedSeconds: number;
 }
 
 export interface TaskView {
@@ -46,7 +48,8 @@ function convergePending(task: Task, { now, patience }: TaskView): TaskOutcome {
   if (isOlder(task.createdAt, patience.expirePendingSeconds, now)) {
     return givenUp(task, 'not started within time limit', now);
   }
-  return { ...unchanged(task), isAuctionWanted: true };
+  const isWaiting = task.rejectionCount > 0 && !isOlder(task.updatedAt, patience.rejectedSeconds, now);
+  return { ...unchanged(task), isAuctionWanted: !isWaiting };
 }
 
 function convergeRunning(task: Task, { now, cells }: TaskView): TaskOutcome {

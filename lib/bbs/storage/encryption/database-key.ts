@@ -16,13 +16,22 @@ const sampleSize = 20;
  * have under its label
  */
 export async function isRotationDue(database: Database<BoardTables>, keys: KeyRing): Promise<boolean> {
+  const { label, hasRows } = await checkKeys(database, keys);
+  if (label !== undefined) return label !== keys.activeLabel;
+  if (hasRows) return true;
+  await writeKeyLabel(database, keys);
+  return false;
+}
+
+/** Looks at the label and at some rows, and changes nothing. @throws UnusableDatabase as `isRotationDue` */
+export async function checkKeys(
+  database: Database<BoardTables>,
+  keys: KeyRing,
+): Promise<{ label: string | undefined; hasRows: boolean }> {
   const label = await checkKeyLabel(database, keys);
   const sample = await encryptedSample(database);
   checkSample(sample, keys);
-  if (label !== undefined) return label !== keys.activeLabel;
-  if (sample.length > 0) return true;
-  await writeKeyLabel(database, keys);
-  return false;
+  return { label, hasRows: sample.length > 0 };
 }
 
 /** @returns the label in the database, if there is one @throws UnusableDatabase when no key has it */

@@ -1,10 +1,10 @@
 import { once } from 'node:events';
-import { chmod, rm } from 'node:fs/promises';
 import { createServer as createHttpServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { type AddressInfo, connect, createServer, type Server as NetServer, type Socket } from 'node:net';
+import { type AddressInfo, createServer, type Server as NetServer, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { errorData, type Logger } from '../../../logging/logger.js';
 import type { ContainerEngine } from '../../engine.js';
+import { listenOnSocket, type SocketPlace } from '../../unix-socket.js';
 import { ServiceUnavailableError } from '../messages/errors.js';
 import { matchRoute, type RouteName } from '../routes.js';
 import { Catalogue } from './catalogue.js';
@@ -16,9 +16,9 @@ import { ProcessHandlers } from './process-handlers.js';
 import { maximumHeadBytes } from './request-framer.js';
 import type { GardenSettings } from './settings.js';
 
-/** Where a server listens. */
+/** Where a server listens; sockets have mode 0660 unless another one is given. */
 export type GardenAddress =
-  | { kind: 'unix'; path: string /** @default 0o660 */; mode?: number }
+  | ({ kind: 'unix' } & Partial<SocketPlace> & Pick<SocketPlace, 'path'>)
   | { kind: 'tcp'; host: string /** 0 lets the system choose. */; port: number };
 
 export interface GardenServerOptions extends GardenSettings {
@@ -141,10 +141,7 @@ export class GardenServer {
       await once(listener, 'listening');
       return listener;
     }
-    await removeStaleSocket(address.path);
-    listener.listen(address.path);
-    await once(listener, 'listening');
-    await chmod(address.path, address.mode ?? defaultSocketMode);
+    await listenOnSocket(listener, { mode: defaultSocketMode, ...address });
     return listener;
   }
 
@@ -201,17 +198,6 @@ function asHandlers(answers: ReturnType<typeof containerHandlers>): Record<Conta
     return [name, handler];
   });
   return Object.fromEntries(entries) as Record<ContainerRoute, Handler>;
-}
-
-/** @throws when a server answers there */
-async function removeStaleSocket(path: string): Promise<void> {
-  const isAnswered = await new Promise<boolean>((resolve) => {
-    const probe = connect(path);
-    probe.once('connect', () => resolve(true)).once('error', () => resolve(false));
-    probe.once('connect', () => probe.destroy());
-  });
-  if (isAnswered) throw new Error(`${path}: another server listens there`);
-  await rm(path, { force: true });
 }
 
 function closed(listener: NetServer): Promise<void> {

@@ -2,8 +2,8 @@ import { join } from 'node:path';
 import { errorData, type Logger } from '../../../logging/logger.js';
 import { abortable } from '../../../process/abortable.js';
 import { ImageError, InvalidSpecError } from '../../errors.js';
-import type { Image, ImageOptions, Images, Ownership } from '../ports.js';
-import { shiftId } from '../users/id-map.js';
+import type { Image, ImageOptions, Images } from '../ports.js';
+import { type IdMap, idMapTag } from '../users/id-map.js';
 import { type ImageReference, parseImageReference } from './image-reference.js';
 import { LayerStore, type StoredLayer } from './layers/layer-store.js';
 import { unpackLayer } from './layers/layer-unpacking.js';
@@ -86,10 +86,10 @@ class ImageStore implements Images {
   }
 
   async acquire(uri: string | undefined, options: ImageOptions = {}): Promise<Image> {
-    const { ownership = 'real', credentials, signal } = options;
+    const { idMap, credentials, signal } = options;
     const reference = this.#referenceOf(uri);
-    const key = JSON.stringify([reference, ownership, credentials]);
-    const acquisition = this.#acquisitions.get(key) ?? this.#begin(key, reference, ownership, credentials);
+    const key = JSON.stringify([reference, idMap ?? null, credentials]);
+    const acquisition = this.#acquisitions.get(key) ?? this.#begin(key, reference, idMap, credentials);
     // Somebody who gives up does not end the work that others may wait for.
     const image = await abortable(acquisition, signal);
     this.retain(image.layers);
@@ -127,13 +127,14 @@ class ImageStore implements Images {
 
   /** References that were given up during a collection make another one necessary. */
   async #collectWhileWanted(keptBytes: number): Promise<void> {
-    const isStored = (chainId: string) => this.#has(chainId, 'real') || this.#has(chainId, 'shifted');
     try {
       while (this.#isCollectionWanted) {
         this.#isCollectionWanted = false;
         await this.#owners.collect(keptOwnersBytes);
         const removed = await this.#store.collect(keptBytes);
-        if (removed > 0) await this.#registryImages.forget(isStored);
+        if (removed === 0) continue;
+        const stored = new Set(this.#store.names.map(chainIdOf));
+        await this.#registryImages.forget((chainId) => stored.has(chainId));
       }
     } finally {
       this.#collecting = undefined;
@@ -150,11 +151,11 @@ class ImageStore implements Images {
   #begin(
     key: string,
     reference: ImageReference,
-    ownership: Ownership,
+    idMap: IdMap | undefined,
     credentials: ImageOptions['credentials'],
   ): Promise<Image> {
     this.#stopping.signal.throwIfAborted();
-    const acquisition = this.#fetch(reference, ownership, credentials);
+    const acquisition = this.#fetch(reference, idMap, credentials);
     this.#acquisitions.set(key, acquisition);
     acquisition.then(
       // Those who wait have taken references of their own before the next turn of the event loop.
@@ -167,38 +168,38 @@ class ImageStore implements Images {
 
   async #fetch(
     reference: ImageReference,
-    ownership: Ownership,
+    idMap: IdMap | undefined,
     credentials: ImageOptions['credentials'],
   ): Promise<Image> {
-    const isCopied = ownership === 'shifted';
+    const isCopied = idMap !== undefined;
     const plain = { env: [], annotations: {} };
     switch (reference.kind) {
       case 'raw':
         return {
-          ...(await this.#lay({ layers: [await rawDirectory(reference.path)], ...plain }, ownership)),
+          ...(await this.#lay({ layers: [await rawDirectory(reference.path)], ...plain }, idMap)),
           isRaw: true,
         };
       case 'path':
-        return this.#lay({ layers: [await hostLayer(reference.path, { isCopied })], ...plain }, ownership);
+        return this.#lay({ layers: [await hostLayer(reference.path, { isCopied })], ...plain }, idMap);
       case 'layout':
-        return this.#lay(await readLayout(reference.path, reference.tag), ownership);
+        return this.#lay(await readLayout(reference.path, reference.tag), idMap);
       case 'preloaded':
-        return this.#lay(await preloadedImage(reference, { isCopied }), ownership);
+        return this.#lay(await preloadedImage(reference, { isCopied }), idMap);
       case 'registry': {
         const { signal } = this.#stopping;
-        const hasLayer = (chainId: string) => this.#has(chainId, ownership);
+        const hasLayer = (chainId: string) => this.#store.get(layerName(chainId, idMap)) !== undefined;
         const access = { hasLayer, signal, ...(credentials && { credentials }) };
-        return this.#registryImages.with(reference, access, (image) => this.#lay(image, ownership));
+        return this.#registryImages.with(reference, access, (image) => this.#lay(image, idMap));
       }
     }
   }
 
   /** Unpacks what is not there, from below, and takes a reference to each layer. */
-  async #lay(image: ImageSource, ownership: Ownership): Promise<Image> {
+  async #lay(image: ImageSource, idMap: IdMap | undefined): Promise<Image> {
     const { layers, env, workingDirectory, annotations } = image;
     const laid: Laid[] = [];
     try {
-      for (const layer of layers) laid.unshift(...(await this.#layOne(layer, laid, ownership)));
+      for (const layer of layers) laid.unshift(...(await this.#layOne(layer, laid, idMap)));
     } catch (error) {
       this.release(storedAmong(laid).map(({ name }) => name));
       throw error;
@@ -220,28 +221,31 @@ class ImageStore implements Images {
   }
 
   /** Top first. */
-  async #layOne(layer: SourceLayer, below: Laid[], ownership: Ownership): Promise<Laid[]> {
+  async #layOne(layer: SourceLayer, below: Laid[], idMap: IdMap | undefined): Promise<Laid[]> {
     if (layer.kind === 'directory') return [{ ...layer, opaque: new Set() }];
-    if (layer.kind === 'reowned' && this.#canReown) {
-      const laid = await this.#reown(layer);
+    if (layer.kind === 'reowned' && idMap && this.#canReown) {
+      const laid = await this.#reown(layer, idMap);
       if (laid) return laid;
     }
     const { archive, chainId } = layer;
     const { signal } = this.#stopping;
     const lower = new LowerView(below);
-    const ownerOnDisk = ownership === 'shifted' ? shiftId : (id: number) => id;
-    const stored = await this.#store.obtain(layerName(chainId, ownership), archive.name, (directory) =>
-      unpackLayer(archive, directory, { lower, ownerOnDisk, signal }),
+    const stored = await this.#store.obtain(layerName(chainId, idMap), archive.name, (directory) =>
+      unpackLayer(archive, directory, { lower, signal, ...(idMap && { idMap }) }),
     );
     return [{ ...stored, identity: stored.name, stored }];
   }
 
   /** Undefined where it cannot be done: from then on directories are copied. */
-  async #reown({ directory, chainId }: Extract<SourceLayer, { kind: 'reowned' }>): Promise<Laid[] | undefined> {
+  async #reown(
+    { directory, chainId }: Extract<SourceLayer, { kind: 'reowned' }>,
+    idMap: IdMap,
+  ): Promise<Laid[] | undefined> {
     try {
-      const stored = await this.#owners.obtain(`${chainId}${ownersSuffix}`, directory, async (target) => ({
+      const name = `${chainId}${tagSuffix(idMap)}${ownersSuffix}`;
+      const stored = await this.#owners.obtain(name, directory, async (target) => ({
         opaqueDirectories: [],
-        shownBytes: await reown(directory, target),
+        shownBytes: await reown(directory, target, idMap),
       }));
       const covered = { directory, identity: '', opaque: new Set<string>(), isCovered: true };
       return [{ ...stored, identity: stored.name, stored }, covered];
@@ -252,10 +256,6 @@ class ImageStore implements Images {
       return undefined;
     }
   }
-
-  #has(chainId: string, ownership: Ownership): boolean {
-    return this.#store.get(layerName(chainId, ownership)) !== undefined;
-  }
 }
 
 /** Names of layers by the store that has them, in their order. */
@@ -264,8 +264,18 @@ function parted(names: readonly string[]): { owners: string[]; others: string[] 
   return { owners: names.filter(isOwners), others: names.filter((name) => !isOwners(name)) };
 }
 
-function layerName(chainId: string, ownership: Ownership): string {
-  return ownership === 'shifted' ? `${chainId}-shifted` : chainId;
+function layerName(chainId: string, idMap: IdMap | undefined): string {
+  return idMap ? `${chainId}-shifted${tagSuffix(idMap)}` : chainId;
+}
+
+function tagSuffix(idMap: IdMap): string {
+  const tag = idMapTag(idMap);
+  return tag && `-${tag}`;
+}
+
+/** What `layerName` began with. */
+function chainIdOf(name: string): string {
+  return name.split('-')[0] ?? name;
 }
 
 function storedAmong(laid: Laid[]): StoredLayer[] {

@@ -1,13 +1,15 @@
 import type { CgroupPlace } from '../ports.js';
 import { type Confinement, filters, idMaps, initProcess, resources, seccompAnnotation } from '../runtime/bundle.js';
 import { type BundleMount, cgroupMount, kernelMounts, networkFileMounts } from '../runtime/bundle-mounts.js';
+import type { IdMap } from '../users/id-map.js';
 
 export interface PeaBundleRequest {
   /** Mounted root file system on the host. */
   rootfs: string;
   /** The container's init on the host, whose namespaces are shared. */
   init: number;
-  hasUserNamespace: boolean;
+  /** Of the container's user namespace; absent when it has none of its own. */
+  idMap?: IdMap;
   confinement: Confinement;
   place: CgroupPlace;
   cgroupsVersion: 1 | 2;
@@ -24,9 +26,9 @@ export interface PeaBundleRequest {
  * (docs/protocol/containers.md §3.3).
  */
 export function peaConfig(request: PeaBundleRequest): object {
-  const { confinement, hasUserNamespace, init } = request;
+  const { confinement, idMap, init } = request;
   const { isPrivileged } = confinement;
-  const shared = ['network', 'pid', 'uts', 'ipc', ...(hasUserNamespace ? ['user'] : [])];
+  const shared = ['network', 'pid', 'uts', 'ipc', ...(idMap ? ['user'] : [])];
   return {
     ociVersion: '1.0.2',
     process: initProcess(confinement),
@@ -44,7 +46,7 @@ export function peaConfig(request: PeaBundleRequest): object {
         ...shared.map((type) => ({ type, path: `/proc/${init}/ns/${namespaceFile(type)}` })),
         { type: 'mount' },
       ],
-      ...(hasUserNamespace && idMaps()),
+      ...(idMap && idMaps(idMap)),
       rootfsPropagation: 'private',
       cgroupsPath: request.place.path,
       resources: resources(request),

@@ -5,7 +5,7 @@ import { isRunning, type ProcessIdentity, signalProcess } from '../../../process
 import { waitUntil } from '../../../process/wait.js';
 import type { ProcessSpec } from '../../engine.js';
 import type { ContainerState, PeaState, StateFile } from '../container-state.js';
-import { confinementOf, type Host, ownershipFor, runtimeOf } from '../host.js';
+import { confinementOf, type Host, idMapOf, runtimeOf } from '../host.js';
 import { userMounts } from '../runtime/bundle-mounts.js';
 import { peaConfig } from './pea-bundle.js';
 
@@ -36,7 +36,7 @@ export async function makePea(host: Host, file: StateFile, id: string, spec: Pro
   try {
     const directory = join(host.layout.peas(state.handle), id);
     await mkdir(directory, { recursive: true, mode: 0o711 });
-    const image = await host.images.acquire(spec.image, { ownership: ownershipFor(state.hasUserNamespace) });
+    const image = await host.images.acquire(spec.image, idMapOf(state));
     try {
       pea.volume = await host.volumes.create({ handle: runtimeId, directory, image });
     } finally {
@@ -112,7 +112,7 @@ async function writeBundle(
   const config = peaConfig({
     rootfs: host.depot.pathOf(pea.volume.mountPoint),
     init: state.init.pid,
-    hasUserNamespace: state.hasUserNamespace,
+    ...idMapOf(state),
     confinement: confinementOf(host, state),
     place: await cgroups.place(pea.cgroup, spec.limits ?? {}),
     cgroupsVersion: cgroups.version,

@@ -6,7 +6,7 @@ import { describeProcess } from '../supervisor/process-spec.js';
 import type { SupervisedProcess } from '../supervisor/supervised-process.js';
 import type { SupervisedContainer } from '../supervisor/supervisor.js';
 import { lookUpAccount } from '../users/container-files.js';
-import { shiftId } from '../users/id-map.js';
+import { idOutside } from '../users/id-map.js';
 import { explainStartFailure } from './start-failure.js';
 import { giveTerminal } from './terminal-owner.js';
 
@@ -46,7 +46,8 @@ export async function startProcess(start: ProcessStart): Promise<SupervisedProce
       keepsOutput: spec.discardOutput !== true,
     });
     const conmon = spec.tty && (await supervised.directory.readConmonPid());
-    if (conmon) await giveTerminal(init, conmon, state.hasUserNamespace ? shiftId(account.uid) : account.uid);
+    const owner = state.hasUserNamespace ? idOutside(state.idMap.users, account.uid) : account.uid;
+    if (conmon && owner !== undefined) await giveTerminal(init, conmon, owner);
     return supervised;
   } catch (error) {
     throw await explainStartFailure(init, spec.path, directory, error);

@@ -1,5 +1,5 @@
 import type { CgroupPlace } from '../ports.js';
-import { type IdMapping, unprivilegedIdMap } from '../users/id-map.js';
+import { type IdMap, type IdMapping, mappingsOf } from '../users/id-map.js';
 import {
   type BundleMount,
   cgroupMount,
@@ -34,8 +34,8 @@ export interface BundleRequest {
   rootfs: string;
   /** Network namespace file to join. */
   networkNamespace: string;
-  /** User namespace to join, with the map of unprivileged containers; absent: that of the host. */
-  userNamespace?: string;
+  /** User namespace to join, and the map that it has; absent: that of the host. */
+  userNamespace?: { path: string; idMap: IdMap };
   confinement: Confinement;
   place: CgroupPlace;
   cgroupsVersion: 1 | 2;
@@ -79,9 +79,9 @@ export function bundleConfig(request: BundleRequest): object {
         { type: 'uts' },
         { type: 'ipc' },
         { type: 'mount' },
-        ...(userNamespace === undefined ? [] : [{ type: 'user', path: userNamespace }]),
+        ...(userNamespace === undefined ? [] : [{ type: 'user', path: userNamespace.path }]),
       ],
-      ...(userNamespace !== undefined && idMaps()),
+      ...(userNamespace !== undefined && idMaps(userNamespace.idMap)),
       rootfsPropagation: 'private',
       cgroupsPath: request.place.path,
       resources: resources(request),
@@ -91,8 +91,8 @@ export function bundleConfig(request: BundleRequest): object {
 }
 
 /** Both runtimes want to know the maps, also of a namespace that has them already. */
-export function idMaps(): { uidMappings: readonly IdMapping[]; gidMappings: readonly IdMapping[] } {
-  return { uidMappings: unprivilegedIdMap, gidMappings: unprivilegedIdMap };
+export function idMaps({ users, groups }: IdMap): { uidMappings: IdMapping[]; gidMappings: IdMapping[] } {
+  return { uidMappings: mappingsOf(users), gidMappings: mappingsOf(groups) };
 }
 
 /** Where crun looks for a filter that is compiled already. */

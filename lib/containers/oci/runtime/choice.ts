@@ -29,6 +29,8 @@ export interface RuntimeChoiceOptions {
   probeDirectory: string;
   /** Absent: containers get none. */
   userNamespaces?: UserNamespaces;
+  /** A runtime that cannot use them is passed over. */
+  demandsUserNamespaces: boolean;
   tools: HostTools;
   cgroups: Cgroups;
   logger: Logger;
@@ -50,7 +52,7 @@ export const runtimeNames: RuntimeName[] = ['crun', 'runc'];
 
 /**
  * Chooses the runtime by making a container with it. Without a user namespace only when no runtime can make one with
- * it, and not without a warning.
+ * it, and not without a warning; never when they are demanded.
  *
  * @throws HostRequirementError when the wanted one, or with `auto` none, is installed and works here
  */
@@ -67,7 +69,8 @@ export async function chooseRuntime(options: RuntimeChoiceOptions): Promise<Runt
   if (present.length === 0) throw missingPrograms([candidates.join(' or ')], [candidates[0]!]);
 
   const failures: string[] = [];
-  for (const hasUserNamespaces of options.userNamespaces ? [true, false] : [false]) {
+  const ways = options.userNamespaces ? [true, ...(options.demandsUserNamespaces ? [] : [false])] : [false];
+  for (const hasUserNamespaces of ways) {
     for (const runtime of present) {
       try {
         const compiledSeccomp = await probe(runtime, confinement, hasUserNamespaces, options);
@@ -124,7 +127,8 @@ async function probe(
       handle,
       rootfs: join(bundle, 'rootfs'),
       networkNamespace: keeper === undefined ? '/proc/self/ns/net' : `/proc/${keeper}/ns/net`,
-      ...(keeper !== undefined && { userNamespace: `/proc/${keeper}/ns/user` }),
+      ...(keeper !== undefined &&
+        userNamespaces && { userNamespace: { path: `/proc/${keeper}/ns/user`, idMap: userNamespaces.idMap } }),
       confinement,
       place: await cgroups.place(handle, { memoryBytes: 64 * 1024 * 1024, cpuShares: 2, maxPids: 8 }),
       cgroupsVersion: cgroups.version,

@@ -23,10 +23,15 @@ export function checkNameSettings(settings: NameSettings): void {
     }
   }
   for (const entry of settings.additionalHostEntries) {
-    const [address = '', ...names] = entry.split(/[ \t]+/);
-    if (isIP(address) && names.length > 0 && /^[^\r\n]+$/.test(entry)) continue;
+    if (isHostEntry(entry)) continue;
     throw new InvalidSpecError(`additionalHostEntries: ${JSON.stringify(entry)} is not an address and its names`);
   }
+}
+
+/** Whether a text is a line for `/etc/hosts`: an address and at least one name. */
+export function isHostEntry(text: string): boolean {
+  const [address = '', ...names] = text.split(/[ \t]+/);
+  return isIP(address) > 0 && names.length > 0 && /^[^\r\n]+$/.test(text);
 }
 
 /** Content of a container's `/etc/hosts` (docs/protocol/containers.md §3.5). */

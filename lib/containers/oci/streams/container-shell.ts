@@ -75,8 +75,13 @@ function hasUserNamespace(init: ProcessIdentity): boolean {
   return readlinkSync(`/proc/${init.pid}/ns/user`) !== readlinkSync('/proc/self/ns/user');
 }
 
-/** Resolves when a child ended with status 0. @throws with what it said on its error output */
-export function succeeded(child: ChildProcess, what: string): Promise<void> {
+/**
+ * Resolves when a child ended with status 0.
+ *
+ * @param failure what it says of a failure that its status does not tell of
+ * @throws with what it said on its error output
+ */
+export function succeeded(child: ChildProcess, what: string, failure?: RegExp): Promise<void> {
   return new Promise((resolve, reject) => {
     let complaint = '';
     child.stderr?.on('data', (piece: Buffer) => {
@@ -84,7 +89,7 @@ export function succeeded(child: ChildProcess, what: string): Promise<void> {
     });
     child.on('error', (cause) => reject(new Error(`${what}: ${cause.message}`, { cause })));
     child.on('close', (code, signal) => {
-      if (code === 0) resolve();
+      if (code === 0 && !failure?.test(complaint)) resolve();
       else reject(new Error(`${what}: ${complaint.trim() || (signal ? `ended by ${signal}` : `exit status ${code}`)}`));
     });
   });

@@ -24,6 +24,9 @@ export interface StreamOutRequest {
   user?: string;
 }
 
+/** The extractor goes on after a device that it may not make, and ends well. */
+const lostNode = /can't create node/;
+
 /** Gives files the extended attributes that came with them. */
 export type SetAttributes = (request: {
   account: Account;
@@ -99,7 +102,7 @@ export class TarStreams {
     const applet = ['sh', '-c', 'umask 022; exec "$0" "$@"', toolboxPathInContainer, ...extraction];
     const child = this.#track(this.#shell.spawn(init, account, applet, ['pipe', 'ignore', 'pipe']));
     const normalizer = new TarNormalizer();
-    await Promise.all([succeeded(child, path), feed(tar, normalizer, child)]);
+    await Promise.all([succeeded(child, path, lostNode), feed(tar, normalizer, child)]);
     await setAttributes({ account, directory, entries: normalizer.entryAttributes });
   }
 

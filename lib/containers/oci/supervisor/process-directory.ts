@@ -1,5 +1,6 @@
-import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { makeDirectories } from '../../../files/directories.js';
 import type { OciProcess } from '../runtime/process.js';
 
 /** How a process was started; what joining it again needs. */
@@ -48,9 +49,9 @@ export class ProcessDirectory {
   }
 
   async prepare(process: OciProcess, traits: ProcessTraits): Promise<void> {
-    await mkdir(this.exitDirectory, { recursive: true, mode: 0o700 });
+    await makeDirectories(this.exitDirectory, 0o700);
     await Promise.all([
-      traits.keepsOutput && mkdir(this.outputDirectory, { recursive: true, mode: 0o700 }),
+      traits.keepsOutput && makeDirectories(this.outputDirectory, 0o700),
       writeFile(this.processFile, JSON.stringify(process), { mode: 0o600 }),
       writeFile(this.traitsFile, JSON.stringify(traits), { mode: 0o600 }),
     ]);

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
 import { HostRequirementError } from '../../errors.js';
 import { findProgram } from '../host-tools.js';
-import { unprivilegedIdMap } from './id-map.js';
+import { type IdMap, type IdRange, mappingsOf, ownIds } from './id-map.js';
 
 /** What the kernel must allow a namespace to be made and told of. */
 const openingLimitMs = 10_000;
@@ -23,6 +23,9 @@ export class UserNamespaces {
   readonly #holders = new Map<string, ChildProcessWithoutNullStreams>();
   #isEnabled = false;
   #programs: { unshare: string; cat: string } | undefined;
+
+  /** @param idMap of all that are made */
+  constructor(readonly idMap: IdMap = ownIds) {}
 
   /**
    * Makes one and gives it up again; from then on they are made.
@@ -56,11 +59,8 @@ export class UserNamespaces {
     try {
       await untilItRuns(holder);
       const pid = holder.pid!;
-      const map = unprivilegedIdMap
-        .map(({ containerID, hostID, size }) => `${containerID} ${hostID} ${size}\n`)
-        .join('');
-      await writeFile(`/proc/${pid}/uid_map`, map);
-      await writeFile(`/proc/${pid}/gid_map`, map);
+      await writeFile(`/proc/${pid}/uid_map`, tableOf(this.idMap.users));
+      await writeFile(`/proc/${pid}/gid_map`, tableOf(this.idMap.groups));
       letRun(holder);
       return pid;
     } catch (error) {
@@ -104,6 +104,12 @@ export class UserNamespaces {
     this.#programs = { unshare, cat };
     return this.#programs;
   }
+}
+
+function tableOf(range: IdRange): string {
+  return mappingsOf(range)
+    .map(({ containerID, hostID, size }) => `${containerID} ${hostID} ${size}\n`)
+    .join('');
 }
 
 /** It echoes what it is given, once it is in its namespaces. */

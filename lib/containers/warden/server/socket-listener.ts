@@ -1,12 +1,8 @@
-import { once } from 'node:events';
-import { chmod, lstat, unlink } from 'node:fs/promises';
-import { connect, createServer, type Server, type Socket } from 'node:net';
+import { createServer, type Server, type Socket } from 'node:net';
+import { listenOnSocket, type SocketPlace } from '../../unix-socket.js';
 
 export interface SocketListenerOptions {
-  /** A UNIX socket; one that nobody listens on any more is replaced. */
-  path: string;
-  /** Permission bits of the socket. */
-  mode: number;
+  place: SocketPlace;
   onConnection: (socket: Socket) => void;
 }
 
@@ -22,37 +18,11 @@ export class SocketListener {
 
   /** @throws when another process listens there, or something else has that name */
   async start(): Promise<void> {
-    const { path, mode } = this.#options;
-    await removeStaleSocket(path);
-    this.#server.listen(path);
-    await once(this.#server, 'listening');
-    await chmod(path, mode);
+    await listenOnSocket(this.#server, this.#options.place);
   }
 
   /** Accepts no more connections, and removes the socket; those that are open stay. Idempotent. */
   stop(): void {
     if (this.#server.listening) this.#server.close();
   }
-}
-
-async function removeStaleSocket(path: string): Promise<void> {
-  const status = await lstat(path).catch(() => undefined);
-  if (!status) return;
-  if (!status.isSocket()) throw new Error(`${path} exists and is no socket`);
-  if (await isAnswered(path)) throw new Error(`another process listens on ${path}`);
-  await unlink(path);
-}
-
-function isAnswered(path: string): Promise<boolean> {
-  return new Promise((resolve, reject) => {
-    const socket = connect(path);
-    socket.on('connect', () => {
-      socket.destroy();
-      resolve(true);
-    });
-    socket.on('error', (error: NodeJS.ErrnoException) => {
-      if (error.code === 'ECONNREFUSED' || error.code === 'ENOENT') resolve(false);
-      else reject(error);
-    });
-  });
 }

@@ -21,6 +21,8 @@ export interface WardenServerOptions {
   socketPath: string;
   /** Permission bits of the socket: whoever may write to it is root. @default 0o660 */
   mode?: number;
+  /** Number of the group that the socket belongs to. @default that of this process */
+  group?: number;
   /** Of containers that ask for none; null: they are never reaped. @default 300000 */
   graceTimeMs?: number | null;
   /** Directory that containers are made from which name no root file system. */
@@ -84,8 +86,7 @@ export class WardenServer implements RequestServer {
       logger,
     };
     this.#listener = new SocketListener({
-      path: options.socketPath,
-      mode: options.mode ?? defaultMode,
+      place: { path: options.socketPath, mode: options.mode ?? defaultMode, group: options.group },
       onConnection: (socket) => this.#accept(socket),
     });
   }

@@ -1,3 +1,5 @@
+import { mkdirSync } from 'node:fs';
+import { dirname } from 'node:path';
 import Database, { type Statement } from 'better-sqlite3';
 import type { PendingStart, PendingStop } from '../../records.js';
 import type { AppCrashCount, SendResult } from '../health-store.js';
@@ -38,13 +40,9 @@ export class StateFile {
   readonly #deleteStart: Statement;
   readonly #deleteStop: Statement;
 
-  /** @throws when the file cannot be opened, or is no database */
+  /** Makes the file, and its directory, when missing. @throws when it cannot be opened, or is no database */
   constructor(path: string) {
-    this.#database = new Database(path);
-    this.#database.pragma('journal_mode = WAL');
-    // A killed process loses nothing; a power cut may cost the last pass, which the next one repeats.
-    this.#database.pragma('synchronous = NORMAL');
-    this.#database.exec(schema);
+    this.#database = open(path);
     const prepare = (sql: string) => this.#database.prepare(sql);
     this.#setCrashCount = prepare('INSERT OR REPLACE INTO crash_counts VALUES (?, ?, ?, ?, ?)');
     this.#setStart = prepare('INSERT OR REPLACE INTO starts VALUES (?, ?, ?, ?)');
@@ -98,5 +96,19 @@ export class StateFile {
   #read<Row>(table: 'crash_counts' | 'starts' | 'stops'): Row[] {
     const rows = this.#database.prepare<[], { content: string }>(`SELECT content FROM ${table}`).all();
     return rows.map(({ content }) => JSON.parse(content) as Row);
+  }
+}
+
+function open(path: string): Database.Database {
+  try {
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    const database = new Database(path);
+    database.pragma('journal_mode = WAL');
+    // A killed process loses nothing; a power cut may cost the last pass, which the next one repeats.
+    database.pragma('synchronous = NORMAL');
+    database.exec(schema);
+    return database;
+  } catch (cause) {
+    throw new Error(`snapshot_file ${path}: ${(cause as Error).message}`, { cause });
   }
 }

@@ -69,7 +69,8 @@ function addOrder(orders: Orders, field: string, value: string, now: number): bo
   }
 }
 
-function desiredOf(key: string, value: string): DesiredApp {
+/** @throws ForeignValueError */
+export function desiredOf(key: string, value: string): DesiredApp {
   const desired = readDesired(key, value);
   if (!desired) throw new ForeignValueError('desired', key, value);
   return desired;

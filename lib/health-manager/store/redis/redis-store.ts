@@ -1,4 +1,5 @@
 import type { Logger } from '../../../logging/logger.js';
+import { Turnstile } from '../../../process/turnstile.js';
 import { type Freshness, isActualFresh } from '../../decisions/freshness.js';
 import type { AppState, DesiredApp, InstanceHeartbeat, PendingStart, PendingStop } from '../../records.js';
 import type {
@@ -15,6 +16,7 @@ import { compact } from './compaction.js';
 import { RedisConnection } from './connection.js';
 import { Database, inPairs } from './database.js';
 import { StoreUnavailableError } from './errors.js';
+import { InstanceMirror } from './instance-mirror.js';
 import { appKey } from './keys.js';
 import { Quarantine } from './quarantine.js';
 import { rawEntries } from './raw-entries.js';
@@ -63,6 +65,9 @@ export class RedisStore implements HealthStore {
   readonly #database: Database;
   readonly #quarantine: Quarantine;
   readonly #savedLists: SavedLists;
+  readonly #mirror: InstanceMirror;
+  /** The mirror stays as it is while somebody looks at it. */
+  readonly #mirrorTurns = new Turnstile(1);
   /** Whether the actual state had a gap that Redis could not be told of. */
   #hasUntoldGap = false;
 
@@ -71,6 +76,7 @@ export class RedisStore implements HealthStore {
     this.#connection = new RedisConnection({ url, logger, ...(timeoutMs !== undefined && { timeoutMs }) });
     this.#database = new Database({ connection: this.#connection, prefix, clock });
     this.#quarantine = new Quarantine(this.#database, logger);
+    this.#mirror = new InstanceMirror(this.#database);
     this.#savedLists = new SavedLists(times.heartbeatTtl * 1000);
   }
 
@@ -146,10 +152,12 @@ export class RedisStore implements HealthStore {
   }
 
   forEachApp(visit: (app: AppState) => void): Promise<void> {
-    return this.#quarantine.guard(async () => {
-      const snapshot = await Snapshot.take(this.#database);
-      await snapshot.forEachApp(visit);
-    });
+    return this.#quarantine.guard(() =>
+      this.#mirrorTurns.pass(async () => {
+        const snapshot = await Snapshot.take(this.#database, this.#mirror);
+        await snapshot.forEachApp(visit);
+      }),
+    );
   }
 
   saveOrders({ crashCounts, starts, stops }: NewOrders): Promise<void> {

@@ -51,6 +51,13 @@ local function forgetDea(dea)
   redis.call('DEL', prefix .. 'dea:' .. dea)
   redis.call('ZREM', deas, dea)
 end
+
+-- Nobody is believed to be there for longer than the TTL: who is was saved before the clock was set back.
+local function boundPresences(ttl)
+  local limit = whole(now + ttl)
+  local late = redis.call('ZRANGEBYSCORE', deas, '(' .. limit, '+inf', 'LIMIT', 0, 100)
+  for _, dea in ipairs(late) do redis.call('ZADD', deas, limit, dea) end
+end
 `;
 
 const orders = `
@@ -70,6 +77,7 @@ end
  * ARGV: time, TTL in milliseconds, then DEA and name of its list in turn. Returns the DEAs that have to be read again.
  */
 export const renewLists = makeScript(`${prologue}${instances}
+boundPresences(ARGV[2])
 local unknown = {}
 for i = 3, #ARGV, 2 do
   local dea = ARGV[i]
@@ -83,12 +91,13 @@ return unknown
 `);
 
 /**
- * Takes over the list of one DEA.
+ * Takes over the list of one DEA. One that loses instances by that gets another name: no name ever stands for two lists.
  *
  * ARGV: time, TTL in milliseconds, DEA, name of the list, illegible guids by commas, then guid and value in turn.
  * Returns the guids that began to evacuate.
  */
 export const saveList = makeScript(`${prologue}${instances}
+boundPresences(ARGV[2])
 local dea, evacuating, listed, guids = ARGV[3], {}, {}, {}
 local key = prefix .. 'dea:' .. dea
 if not isPresent(dea) then forgetDea(dea) end
@@ -111,7 +120,10 @@ for i = 6, #ARGV, 2 do
   if before ~= value then
     if owner and owner ~= dea then
       if not isPresent(owner) then stateBefore = nil end
-      redis.call('HDEL', prefix .. 'dea:' .. owner, 'list')
+      local listOfOwner = prefix .. 'dea:' .. owner
+      if redis.call('HEXISTS', listOfOwner, 'list') == 1 then
+        redis.call('HSET', listOfOwner, 'list', 'before ' .. ARGV[4])
+      end
     end
     if appBefore and appBefore ~= app then redis.call('HDEL', prefix .. 'app:' .. appBefore, guid) end
     redis.call('HSET', everyInstance, guid, value)
@@ -125,6 +137,36 @@ removeListed(dea, listed)
 redis.call('HSET', key, 'list', ARGV[4], 'instances', table.concat(guids, ','))
 redis.call('ZADD', deas, whole(now + ARGV[2]), dea)
 return evacuating
+`);
+
+/** Returns the DEAs that are present, and the names of their lists, in turn; an empty one where a quarantine took it. */
+export const readListNames = makeScript(`${prologue}${instances}
+local names = {}
+for _, dea in ipairs(redis.call('ZRANGEBYSCORE', deas, '(' .. whole(now), '+inf')) do
+  names[#names + 1] = dea
+  names[#names + 1] = redis.call('HGET', prefix .. 'dea:' .. dea, 'list') or ''
+end
+return names
+`);
+
+/** ARGV: time, DEAs. Returns for each the name of its list, then guid and value of its instances in turn. */
+export const readLists = makeScript(`${prologue}${instances}
+local lists = {}
+for i = 2, #ARGV do
+  local listed = redis.call('HMGET', prefix .. 'dea:' .. ARGV[i], 'list', 'instances')
+  local list = { listed[1] or '' }
+  for guid in string.gmatch(listed[2] or '', '[^,]+') do
+    local value = redis.call('HGET', everyInstance, guid)
+    local owner = parts(value)
+    -- A value that is not understood is shown, so that the reader can say so.
+    if value and (owner == ARGV[i] or not owner) then
+      list[#list + 1] = guid
+      list[#list + 1] = value
+    end
+  end
+  lists[#lists + 1] = list
+end
+return lists
 `);
 
 /** ARGV: time, how many at most. Forgets DEAs that are silent for too long. Returns how many it forgot. */
@@ -229,10 +271,14 @@ for i = 3, #ARGV do
 end
 `);
 
-/** ARGV: time, TTL in milliseconds, 'anew' or nothing. Keeps a mark that there is, unless it is to begin anew. */
+/**
+ * ARGV: time, TTL in milliseconds, 'anew' or nothing. Keeps a mark that there is, unless it is to begin anew, or begins
+ * later than now: the clock was set back.
+ */
 export const bumpActual = makeScript(`${prologue}
 local since, expiry = string.match(redis.call('GET', prefix .. 'actual-fresh') or '', '^(%d+),(%d+)$')
-if not since or tonumber(expiry) <= now or ARGV[3] == 'anew' then since = whole(now) end
+local isPast = since and (tonumber(expiry) <= now or tonumber(since) > now)
+if not since or isPast or ARGV[3] == 'anew' then since = whole(now) end
 redis.call('SET', prefix .. 'actual-fresh', since .. ',' .. whole(now + ARGV[2]))
 `);
 
@@ -253,9 +299,14 @@ redis.call('SET', prefix .. 'desired-fresh', whole(now) .. ',' .. whole(now + AR
 return 1
 `);
 
-/** Returns both marks and the time. */
+/** Returns both marks and the time. One that begins later than now is none: the clock was set back. */
 export const readMarks = makeScript(`${prologue}
-return { redis.call('GET', prefix .. 'actual-fresh'), redis.call('GET', prefix .. 'desired-fresh'), whole(now) }
+local function markOf(name)
+  local mark = redis.call('GET', prefix .. name)
+  local since = tonumber(string.match(mark or '', '^(%d+),'))
+  return not (since and since > now) and mark
+end
+return { markOf('actual-fresh'), markOf('desired-fresh'), whole(now) }
 `);
 
 /** ARGV: time, app, milliseconds. */

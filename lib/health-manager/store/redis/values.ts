@@ -10,11 +10,6 @@ export function writeInstance({ dea, index, state, stateTimestamp, app, version 
   return `${dea},${index},${state},${stateTimestamp},${app},${version}`;
 }
 
-/** Whether it has the parts of an instance; `readInstance` says whether they make sense. */
-export function isInstance(value: string): boolean {
-  return instancePattern.test(value);
-}
-
 export function readInstance(instance: string, value: string): InstanceHeartbeat | undefined {
   const parts = instancePattern.exec(value);
   if (!parts) return undefined;

@@ -1,5 +1,10 @@
 import { expect } from 'chai';
-import { ActualLRPPresence, ProtoRoutes } from '../../../../lib/bbs/messages/models.js';
+import {
+  ActualLRPPresence,
+  MetricTagValue,
+  MetricTagValueDynamicValue,
+  ProtoRoutes,
+} from '../../../../lib/bbs/messages/models.js';
 import { type Caller, netInfo, refusal } from '../../../support/board/caller.js';
 import { Watch } from '../../../support/board/watch.js';
 import { eventually } from '../../../support/eventually.js';
@@ -102,17 +107,28 @@ export function itKeepsDesiredLrps(caller: () => Caller): void {
       await caller().start('p', 0, 'i/c1', { actualLrpNetInfo: netInfo });
       await caller().update('p', { routes: routes(' [ {"hostname":"a.apps.internal"} ] ') });
       await caller().update('p', { routes: routes('[{"hostname":"b.apps.internal"}]') });
-      const requests = await eventually(() => (board.rep.requests.length > 0 ? board.rep.requests : undefined));
-      expect(requests.map(({ method, path, body }) => [method, path, body])).to.deep.equal([
-        [
-          'PUT',
-          '/v2/lrps/p/instances/i',
-          {
-            ...{ instance_guid: 'i', process_guid: 'p', index: 0, domain: 'd' },
-            ...{ internal_routes: [{ hostname: 'b.apps.internal' }], metric_tags: null },
-          },
-        ],
-      ]);
+      const told = async (count: number) => {
+        const { requests } = board.rep;
+        await eventually(() => requests.length >= count || undefined, { what: `${count} requests to the rep` });
+        return requests.map(({ method, path, body }) => [method, path, body]);
+      };
+      const instance = { instance_guid: 'i', process_guid: 'p', index: 0, domain: 'd' };
+      const put = (changes: object) => ['PUT', '/v2/lrps/p/instances/i', { ...instance, ...changes }];
+      const newRoutes = put({ internal_routes: [{ hostname: 'b.apps.internal' }], metric_tags: null });
+      expect(await told(1)).to.deep.equal([newRoutes]);
+      const tags = {
+        source_id: MetricTagValue.create({ static: 'p' }),
+        instance_id: MetricTagValue.create({ dynamic: MetricTagValueDynamicValue.INDEX }),
+      };
+      await caller().update('p', { metricTags: new Map(Object.entries(tags)) });
+      const newTags = put({ internal_routes: null, metric_tags: { source_id: 'p', instance_id: '0' } });
+      expect(await told(2)).to.deep.equal([newRoutes, newTags]);
+      // Routes of others, and a map that loses its internal ones.
+      const others = ProtoRoutes.create({ routes: new Map([['cf-router', Buffer.from('[]')]]) });
+      await caller().update('p', { routes: others });
+      await caller().update('p', { routes: others, annotation: 'again' });
+      const noRoutes = put({ internal_routes: [], metric_tags: null });
+      expect(await told(3)).to.deep.equal([newRoutes, newTags, noRoutes]);
     });
 
     it('keep routes byte for byte, but for white space and what HTML would mind', async () => {

@@ -21,7 +21,7 @@ import { expect } from 'chai';
 import { ImageError } from '../../../../lib/containers/errors.js';
 import { createImages, type ImagesOptions } from '../../../../lib/containers/oci/images/images.js';
 import type { Image, ImageOptions, Images } from '../../../../lib/containers/oci/ports.js';
-import { rootOutside } from '../../../../lib/containers/oci/users/id-map.js';
+import { ownIds, rootOutside } from '../../../../lib/containers/oci/users/id-map.js';
 import { silentLogger } from '../../../../lib/logging/logger.js';
 import { eventually } from '../../../support/eventually.js';
 import { type LayerEntry, type LayoutOptions, tarOf, writeLayout } from '../../../support/image-layout.js';
@@ -130,7 +130,7 @@ describe('layers of images', () => {
 
     it('for a user namespace with only root shifted, beside those with real owners', async () => {
       const layers: LayerEntry[][] = [[{ name: 'root' }, { name: 'user', uid: 1000, gid: 0, mode: 0o4711 }]];
-      const shifted = await acquire(layers, { ownership: 'shifted' });
+      const shifted = await acquire(layers, { idMap: ownIds });
       expect(statSync(top(shifted))).to.include({ uid: rootOutside, gid: rootOutside });
       expect(statSync(join(top(shifted), 'root'))).to.include({ uid: rootOutside, gid: rootOutside });
       expect(statSync(join(top(shifted), 'user'))).to.include({ uid: 1000, gid: rootOutside, mode: 0o104711 });
@@ -503,7 +503,7 @@ describe('layers of images', () => {
       symlinkSync('/nowhere', join(directory, 'link'));
       mkdirSync(join(directory, 'home'));
       execFileSync('chown', ['1000:1000', join(directory, 'home')]);
-      const image = await images.acquire(directory, { ownership: 'shifted' });
+      const image = await images.acquire(directory, { idMap: ownIds });
       // A file with two names becomes two files.
       const bytes = 2 * statSync(join(directory, 'bin/su')).blocks * 512;
       expect(image).to.include({ hasMetacopy: true, bytes }).and.have.property('bytes').that.is.above(0);
@@ -518,9 +518,9 @@ describe('layers of images', () => {
         expect(statSync(at('home'))).to.include({ uid: 1000, gid: 1000 });
         expect(readFileSync(at('bin/su'), 'utf8')).to.equal('x');
       });
-      expect((await images.acquire(directory, { ownership: 'shifted' })).identity).to.equal(image.identity);
+      expect((await images.acquire(directory, { idMap: ownIds })).identity).to.equal(image.identity);
       utimesSync(directory, 1, 1);
-      expect((await images.acquire(directory, { ownership: 'shifted' })).identity).not.to.equal(image.identity);
+      expect((await images.acquire(directory, { idMap: ownIds })).identity).not.to.equal(image.identity);
     });
 
     it('are unpacked from a tar file, plain or compressed, again when it is replaced', async () => {

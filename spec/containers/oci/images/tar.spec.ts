@@ -94,7 +94,7 @@ describe('tar archives', () => {
       fc.asyncProperty(changes, fc.nat({ max: archive.length }), async (list, length) => {
         const damaged = Buffer.from(archive);
         for (const { at, byte } of list) damaged[at] = byte;
-        const filter = new LayerFilter({ lower: new LowerView([]), ownerOnDisk: (id) => id });
+        const filter = new LayerFilter({ lower: new LowerView([]) });
         try {
           for await (const _ of filter.filter(inPieces(damaged.subarray(0, length), 512)));
         } catch (error) {
@@ -111,7 +111,7 @@ describe('tar archives', () => {
     }
     const filtered = async (entries: number) => {
       const lower = new LowerView([]);
-      const filter = new LayerFilter({ lower, ownerOnDisk: (id) => id, maximumEntries: 1000 });
+      const filter = new LayerFilter({ lower, maximumEntries: 1000 });
       for await (const _ of filter.filter(without(entries)));
     };
     await filtered(999);
@@ -128,7 +128,7 @@ describe('tar archives', () => {
     }
     const filtered = async (entries: number) => {
       const lower = new LowerView([]);
-      const filter = new LayerFilter({ lower, ownerOnDisk: (id) => id, maximumKeptBytes: 1_000_000 });
+      const filter = new LayerFilter({ lower, maximumKeptBytes: 1_000_000 });
       for await (const _ of filter.filter(directories(entries)));
     };
     await filtered(2_000);
@@ -145,7 +145,7 @@ describe('tar archives', () => {
         yield encodeEntry({ ...header, name: `${number % 10_000}/${number}` });
       }
     }
-    const filter = new LayerFilter({ lower: new LowerView([]), ownerOnDisk: (id) => id });
+    const filter = new LayerFilter({ lower: new LowerView([]) });
     let most = 0;
     let bytes = 0;
     for await (const piece of filter.filter(files(entries))) {
@@ -160,7 +160,7 @@ describe('tar archives', () => {
     const sparse = await tarOf([{ name: 'lastlog', pax: { 'GNU.sparse.major': '1' } }]);
     const strange = Buffer.concat([encodeEntry({ ...header, name: 'odd', type: 'S' }), endOfArchive]);
     const all = async (archive: Buffer) => {
-      const filter = new LayerFilter({ lower: new LowerView([]), ownerOnDisk: (id) => id });
+      const filter = new LayerFilter({ lower: new LowerView([]) });
       for await (const _ of filter.filter(inPieces(archive, 512)));
     };
     expect(await failureOf(all(sparse)))

@@ -1,4 +1,5 @@
 import { lstat } from 'node:fs/promises';
+import { type IdMap, idOutside } from '../../users/id-map.js';
 import {
   encodeEntry,
   endOfArchive,
@@ -16,8 +17,8 @@ import { Packer } from './packer.js';
 export interface LayerFilterOptions {
   /** The layers that this one is laid over. */
   lower: LowerView;
-  /** The id on the disk of an id in the archive. */
-  ownerOnDisk: (id: number) => number;
+  /** Makes ids in the archive ids on the disk. @default they are the same */
+  idMap?: IdMap;
   /** Directory of the image that the whole archive belongs under. @default its root */
   beneath?: string;
   /** More entries than this are refused. @default 1100000 */
@@ -152,26 +153,24 @@ export class LayerFilter {
     return this.#packOther(path, header, xattrs);
   }
 
-  #enter(path: string, { mode, uid, gid, mtime }: TarHeader, xattrs: ReadonlyMap<string, string>): void {
+  #enter(path: string, header: TarHeader, xattrs: ReadonlyMap<string, string>): void {
     if (this.#links.has(path)) throw ambiguous(path);
-    const { ownerOnDisk } = this.#options;
-    const owners = { uid: ownerOnDisk(uid), gid: ownerOnDisk(gid) };
-    const kept = harmless(xattrs, ownerOnDisk);
+    const { mode, mtime } = header;
+    const kept = this.#harmless(xattrs);
     this.#keep(path, ...[...kept].flat());
-    this.#directories.set(path, { mode, ...owners, mtime, xattrs: kept });
+    this.#directories.set(path, { mode, ...this.#ownersOnDisk(header), mtime, xattrs: kept });
     this.#packDirectory(path, false);
   }
 
   async #packOther(path: string, header: TarHeader, xattrs: ReadonlyMap<string, string>): Promise<boolean> {
     const { type } = header;
-    const { ownerOnDisk } = this.#options;
     // An empty directory would give way to a link, and what is said to lie in it would lie elsewhere. Tar makes links
     // last: they would come after what takes their place.
     if (this.#directories.has(path)) throw ambiguous(path);
     if (this.#links.has(path) && type !== entryTypes.symbolicLink) throw ambiguous(path);
-    const packed = { ...header, name: path, uid: ownerOnDisk(header.uid), gid: ownerOnDisk(header.gid) };
+    const packed = { ...header, name: path, ...this.#ownersOnDisk(header) };
     if (type === entryTypes.file) {
-      this.#packer.add(encodeEntry({ ...packed, linkName: '' }, harmless(xattrs, ownerOnDisk)));
+      this.#packer.add(encodeEntry({ ...packed, linkName: '' }, this.#harmless(xattrs)));
       return true;
     }
     const bare = { ...packed, size: 0 };
@@ -189,7 +188,7 @@ export class LayerFilter {
       }
       this.#packer.add(encodeEntry({ ...bare, linkName: target }));
     } else if (([entryTypes.fifo, entryTypes.characterDevice, entryTypes.blockDevice] as string[]).includes(type)) {
-      this.#packer.add(encodeEntry({ ...bare, linkName: '' }, harmless(xattrs, ownerOnDisk)));
+      this.#packer.add(encodeEntry({ ...bare, linkName: '' }, this.#harmless(xattrs)));
     } else {
       throw new TarError(`${showName(header.name)}: entries of type ${showName(type)} cannot be unpacked`);
     }
@@ -263,12 +262,37 @@ export class LayerFilter {
   }
 
   #announce(path: string, attributes: DirectoryAttributes | undefined): void {
-    const { ownerOnDisk } = this.#options;
-    const root = { uid: ownerOnDisk(unknownDirectory.uid), gid: ownerOnDisk(unknownDirectory.gid) };
     this.#count();
     this.#keep(path);
-    this.#directories.set(path, { ...(attributes ?? { ...unknownDirectory, ...root }), xattrs: noXattrs });
+    const unknown = { ...unknownDirectory, ...this.#ownersOnDisk({ ...unknownDirectory, name: path }) };
+    this.#directories.set(path, { ...(attributes ?? unknown), xattrs: noXattrs });
     this.#packDirectory(path, false);
+  }
+
+  /** @throws TarError when containers have no such user or group */
+  #ownersOnDisk({ uid, gid, name }: Pick<TarHeader, 'uid' | 'gid' | 'name'>): { uid: number; gid: number } {
+    const { idMap } = this.#options;
+    if (!idMap) return { uid, gid };
+    const user = idOutside(idMap.users, uid);
+    const group = idOutside(idMap.groups, gid);
+    if (user === undefined || group === undefined) {
+      throw new TarError(`${showName(name)}: it belongs to ${uid}:${gid}, who is beyond the ids of containers`);
+    }
+    return { uid: user, gid: group };
+  }
+
+  /** Extended attributes that mean no more than they should, as they are on the disk. */
+  #harmless(xattrs: ReadonlyMap<string, string>): ReadonlyMap<string, string> {
+    if (xattrs.size === 0) return xattrs;
+    const { idMap } = this.#options;
+    const rootOnDisk = (id: number) => (idMap ? idOutside(idMap.users, id) : id);
+    const kept = new Map<string, string>();
+    for (const [name, value] of xattrs) {
+      const isOfUsers = name.startsWith('user.') && !name.startsWith('user.overlay.');
+      const wanted = name === 'security.capability' ? capabilityOnDisk(value, rootOnDisk) : isOfUsers && value;
+      if (typeof wanted === 'string') kept.set(name, wanted);
+    }
+    return kept;
   }
 
   #packDirectory(path: string, isOpaque: boolean): void {
@@ -297,20 +321,6 @@ function checkTarget({ name, linkName }: TarHeader): void {
 
 function ambiguous(path: string): TarError {
   return new TarError(`${showName(path)}: is two things in the same layer`);
-}
-
-function harmless(
-  xattrs: ReadonlyMap<string, string>,
-  ownerOnDisk: (id: number) => number,
-): ReadonlyMap<string, string> {
-  if (xattrs.size === 0) return xattrs;
-  const kept = new Map<string, string>();
-  for (const [name, value] of xattrs) {
-    const isOfUsers = name.startsWith('user.') && !name.startsWith('user.overlay.');
-    const wanted = name === 'security.capability' ? capabilityOnDisk(value, ownerOnDisk) : isOfUsers && value;
-    if (typeof wanted === 'string') kept.set(name, wanted);
-  }
-  return kept;
 }
 
 /** How overlayfs marks a name that the layers below have and this one has not. */

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { syncDirectory, writeFileAtomically } from '../../../../files/atomic-write.js';
 import { isBeneath } from '../../../../files/beneath.js';
+import { makeDirectories } from '../../../../files/directories.js';
 import { errorData, type Logger } from '../../../../logging/logger.js';
 import { ImageError } from '../../../errors.js';
 import { runHostProgram } from '../../host-program.js';
@@ -86,6 +87,11 @@ export class LayerStore {
   /** Resolves when nothing is being unpacked or removed any more. */
   async settle(): Promise<void> {
     while (this.#busy.size > 0) await Promise.allSettled(this.#busy.values());
+  }
+
+  /** Of all layers that are there. */
+  get names(): string[] {
+    return [...this.#entries.keys()];
   }
 
   /** A layer that is there. */
@@ -191,7 +197,7 @@ export class LayerStore {
     const temporary = this.#unfinishedDirectory();
     try {
       const rootfs = join(temporary, 'rootfs');
-      await mkdir(rootfs, { recursive: true, mode: 0o755 });
+      await makeDirectories(rootfs, 0o755);
       const { opaqueDirectories, shownBytes } = await unpack(rootfs);
       await runHostProgram('coreutils', 'sync', ['--file-system', temporary], { timeoutMs: syncLimitMs });
       const bytes = await bigTreeBytes(rootfs);
