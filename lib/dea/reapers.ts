@@ -37,6 +37,8 @@ export class Reapers {
   constructor(private readonly options: ReaperOptions) {}
 
   start(): void {
+    // An agent that is killed again and again would else never come to its first pass.
+    this.run(() => this.reapInstances());
     this.timers = [
       setInterval(() => this.run(() => this.reapInstances()), crashPeriodMs),
       setInterval(() => this.run(() => this.reapContainers()), containerPeriodMs),
@@ -137,7 +139,7 @@ export class Reapers {
     const { manager, appLog, logger } = this.options;
     logger.debug('crash.reaped', { instance: instance.id, reason });
     appLog.removingCrash(instance.attributes.applicationId);
-    manager.forget(instance);
+    await manager.forget(instance);
     await rm(instance.crashDirectory, { recursive: true, force: true });
   }
 

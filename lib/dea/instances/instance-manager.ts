@@ -156,11 +156,11 @@ export class InstanceManager {
     snapshot.saveSoon();
   }
 
-  /** Removes a crashed instance for good; its reservation's rest is released. */
-  forget(instance: Instance): void {
+  /** Removes a crashed instance for good. Resolves when its reservation's rest is released, or was tried to be. */
+  async forget(instance: Instance): Promise<void> {
     this.options.registry.unregister(instance);
     this.context.appLog.instanceGone(instance.attributes);
-    this.giveBack(instance, () => instance.dispose());
+    await this.giveBack(instance, () => instance.dispose());
   }
 
   /** Resolves when the clean-up that is under way is done, or was tried a last time. */
@@ -218,7 +218,7 @@ export class InstanceManager {
         if (this.options.intake.closedBecause !== 'shutting down') this.publishOldExit(instance, 'STOPPED');
         registry.unregister(instance);
         this.context.appLog.instanceGone(instance.attributes);
-        this.giveBack(instance, () => instance.dispose());
+        void this.giveBack(instance, () => instance.dispose());
         break;
       case 'CRASHED':
         this.handleCrash(instance, from);
@@ -233,7 +233,7 @@ export class InstanceManager {
 
   private handleCrash(instance: Instance, from: InstanceState): void {
     const { router, bus, snapshot } = this.options;
-    this.giveBack(instance, () => instance.cleanUpAfterCrash());
+    void this.giveBack(instance, () => instance.cleanUpAfterCrash());
     if (!this.isResuming) snapshot.saveSoon();
     // A crash that an earlier agent has told already is not told again.
     if (from === 'RESUMING' && instance.wasCrashed) return;
@@ -255,13 +255,18 @@ export class InstanceManager {
     bus.publish(subjects.dropletExited, dropletExited(instance, reason));
   }
 
-  /** In the background, and until it succeeds: a container's server may be away for a while. */
-  private giveBack(instance: Instance, work: () => Promise<void>): void {
-    const promise = this.untilDone(instance, work).finally(() => this.background.delete(promise));
-    this.background.add(promise);
+  /**
+   * In the background, and until it succeeds: a container's server may be away for a while. Resolves when it was tried
+   * once.
+   */
+  private giveBack(instance: Instance, work: () => Promise<void>): Promise<void> {
+    return new Promise((resolve) => {
+      const promise = this.untilDone(instance, work, resolve).finally(() => this.background.delete(promise));
+      this.background.add(promise);
+    });
   }
 
-  private async untilDone(instance: Instance, work: () => Promise<void>): Promise<void> {
+  private async untilDone(instance: Instance, work: () => Promise<void>, onTried: () => void): Promise<void> {
     const { logger, snapshot } = this.options;
     const { signal } = this.hurry;
     for (let pauseMs = firstPauseMs; ; pauseMs = Math.min(pauseMs * 2, longestPauseMs)) {
@@ -272,6 +277,8 @@ export class InstanceManager {
         return;
       } catch (error) {
         logger.error('droplet.crash-handler.error', { instance: instance.id, ...errorData(error) });
+      } finally {
+        onTried();
       }
       if (isLast) return;
       await delay(pauseMs, undefined, { signal }).catch(() => {});
