@@ -229,11 +229,13 @@ export class StagingContainer {
 
   private async runBuild(script: string, onStart: () => void): Promise<number> {
     const { container } = this;
-    const { context, appId } = this.options;
+    const { context, appId, signal } = this.options;
     const build = await container.run(
       { id: stagingProcessId, path: 'bash', user: appUser, endlessOutput: true },
       { stdin: script },
     );
+    // A stop that came while it was being started may not have found it.
+    if (signal.aborted) await this.stop({ kill: true });
     const output = await context.outputs.follow({
       container,
       containerPath: this.containerPath,
