@@ -110,7 +110,7 @@ export class Reapers {
 
   /** Oldest crashes first, until neither what is used nor what is reserved of the disk is too much. */
   private async relieveDisk(): Promise<void> {
-    // Their reservations are on the way out, and take a moment.
+    // Their reservations are on the way out, which may take a while.
     const removed = new Set<string>();
     for (const crash of crashesByAge(this.options.instances.all())) {
       if (!this.isReservedTooMuch(removed) && !(await this.isUsedTooMuch())) return;
