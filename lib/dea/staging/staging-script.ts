@@ -58,7 +58,8 @@ export function buildExports({ message, memoryMb, timeoutSeconds }: BuildEnviron
 /**
  * Runs the builder and writes what it prints to the log and to standard output, as it comes and up to a limit. Ends
  * when the builder has ended, with its status: whatever escaped from the builder's process groups and holds its output
- * open is killed. The user's variables reach the builder alone, not what writes the log.
+ * open is killed, but for the shell that began the pipe and its two halves, which may not have closed their ends of it when
+ * a quick builder has ended. The user's variables reach the builder alone, not what writes the log.
  */
 export function buildScript(request: { exports: string; builder: string; config: string; log: string }): string {
   const { exports, builder, config, log } = request;
@@ -71,7 +72,9 @@ while :; do
   __found=
   for __file in /proc/[0-9]*/fd/[1-9]*; do
     __pid=\${__file#/proc/}; __pid=\${__pid%%/*}
-    if [[ $__pid != "$BASHPID" && $__file -ef /proc/self/fd/1 ]]; then kill -KILL "$__pid" && __found=1; fi
+    [[ $__file -ef /proc/self/fd/1 && $__pid != $$ ]] && IFS= read -r __stat < "/proc/$__pid/stat" || continue
+    __parent=\${__stat##*) ? }; __parent=\${__parent%% *}
+    if [[ $__parent != $$ ]]; then kill -KILL "$__pid" && __found=1; fi
   done 2> /dev/null
   [[ $__found ]] || break
 done

@@ -145,8 +145,9 @@ describe('two Cloud Controllers and a health manager', () => {
     expect(await start(first, a!)).to.equal(201);
     expect(await start(first, b!)).to.equal(503);
     expect(await start(second, b!)).to.equal(201);
-    const placed = peer.received.slice(mark).filter(({ subject }) => subject === 'dea.small.start');
-    expect(placed.map(({ data }) => data.droplet)).to.deep.equal([a, b]);
+    const placed = () => peer.all('dea.small.start').map(({ data }) => data.droplet);
+    await eventually(() => placed().includes(b) || undefined, { what: 'the start of the second app' });
+    expect(placed()).to.deep.equal([a, b]);
   });
 
   it('record a crash once', async () => {
