@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { error, type Finding, formatReport, note, warning } from '../config/finding.js';
 import { ConfigError, parseConfig, readConfigFile } from '../config/load.js';
 import { describeUnknownKey, unknownKeys } from '../config/unknown-keys.js';
@@ -69,8 +70,12 @@ async function portFault(key: string, endpoint: Endpoint): Promise<Finding | und
   return fault === undefined ? undefined : error(`${key}: ${fault}`);
 }
 
-/** Opens it, and makes what is missing in it. */
+/** Opens it, and makes what is missing in it; but leaves no directory behind that was not there. */
 async function checkStore(config: LocketConfig): Promise<Finding[]> {
+  const { data_directory: directory } = config;
+  if (directory !== undefined && !existsSync(directory)) {
+    return [note(`data_directory: ${directory} is not there yet: it will be made`)];
+  }
   try {
     const { close } = await openStore({ config, onFailure() {}, logger: silentLogger });
     await close();

@@ -1,6 +1,7 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { readFile, writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -64,12 +65,19 @@ describe('bin/locket', () => {
       return { status, stdout, stderr };
     };
     const path = program.configPath;
+    const file = JSON.parse(await readFile(path, 'utf8'));
+    await rm(file.data_directory, { recursive: true, force: true });
+    expect(run('--check', path)).to.deep.include({
+      status: 0,
+      stdout: `${path}: ok\n  note     data_directory: ${file.data_directory} is not there yet: it will be made\n`,
+    });
+    expect(existsSync(file.data_directory)).to.equal(false);
+    await mkdir(file.data_directory);
     expect(run('--check', path)).to.deep.include({
       status: 0,
       stdout: `${path}: ok\n  note     the store can be used\n`,
     });
     expect(run('--help').stdout).to.match(/^Usage: locket <config path>/);
-    const file = JSON.parse(await readFile(path, 'utf8'));
     const changed = join(program.directory, 'changed.json');
     const check = async (changes: Record<string, unknown>) => {
       await writeFile(changed, JSON.stringify({ ...file, ...changes }));
